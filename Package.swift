@@ -1,0 +1,84 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// A library target; its module carries the `Affinity` prefix, its folder does not.
+func library(_ name: String, path: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+func program(_ name: String, path: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings)
+}
+
+let package = Package(
+    name: "affinity",
+    products: [
+        .library(name: "Affinity", targets: ["Affinity"]),
+        .library(name: "AffinityTesting", targets: ["AffinityTesting"]),
+        .executable(name: "KeyValue", targets: ["KeyValue"]),
+        .executable(name: "Counter", targets: ["Counter"]),
+    ],
+    targets: [
+        // The distribution's C and C++ libraries, each wrapped once.
+        .systemLibrary(name: "CYaml", path: "Sources/CYaml"),
+        .target(
+            name: "CRocksDB", path: "Sources/CRocksDB",
+            linkerSettings: [.linkedLibrary("rocksdb"), .linkedLibrary("pthread")]),
+        .target(
+            name: "CBeast", path: "Sources/CBeast",
+            linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("pthread")]),
+
+        // The core: no C library, no leaf.
+        library("AffinityCore", path: "AffinityCore"),
+
+        // Leaves: they depend on the core and never on each other.
+        library("AffinityRocksDB", path: "RocksDB", ["CRocksDB"]),
+        library("AffinityMemStores", path: "MemStores/Memory", ["AffinityCore"]),
+        library("AffinityRocksDBMemStore", path: "MemStores/RocksDB", ["AffinityCore", "AffinityRocksDB"]),
+        library("AffinityLocalLog", path: "Storage/Local", ["AffinityCore", "AffinityRocksDB"]),
+        library("AffinityCoordinator", path: "Coordinator/Embedded", ["AffinityCore"]),
+        library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
+        library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
+        library("AffinityObservability", path: "Observability", ["AffinityCore"]),
+        library(
+            "AffinityGateway", path: "Gateway",
+            ["AffinityCore", "AffinityNet", "AffinityObservability", "AffinityConfiguration"]),
+
+        // What a user imports.
+        library(
+            "Affinity", path: "Affinity",
+            [
+                "AffinityCore", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityLocalLog",
+                "AffinityCoordinator", "AffinityNet", "AffinityGateway", "AffinityConfiguration",
+                "AffinityObservability", "AffinityRocksDB",
+            ]),
+        library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores"]),
+
+        program("KeyValue", path: "Examples/KeyValue", ["Affinity"]),
+        program("Counter", path: "Examples/Counter", ["Affinity"]),
+
+        tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
+        tests(
+            "MemStoresTests",
+            ["AffinityCore", "AffinityTesting", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityRocksDB"]),
+        tests("StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB"]),
+        tests("NetTests", ["AffinityNet", "AffinityCore"]),
+        tests("ConfigurationTests", ["AffinityConfiguration", "AffinityObservability"]),
+        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore"]),
+        tests(
+            "IntegrationTests",
+            ["Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter"]),
+    ],
+    cxxLanguageStandard: .cxx20
+)

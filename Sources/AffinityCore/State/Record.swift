@@ -1,0 +1,124 @@
+/// What a master writes into each of its records: the header `affinity` (PROTOCOL §1).
+public struct RecordStamp: Hashable, Sendable {
+    /// `e`: the epoch of the master.
+    public var epoch: Epoch
+    /// `n`: the number of the command within the epoch, from 1, without a gap. 0 for control records.
+    public var number: UInt64
+    /// `k`: how many records the command has, over all changelogs.
+    public var count: UInt32
+    /// `a`: when the record was handed over, every command of the epoch up to this number was acknowledged.
+    public var acknowledged: UInt64
+
+    /// A stamp of those parts.
+    public init(epoch: Epoch, number: UInt64, count: UInt32, acknowledged: UInt64) {
+        self.epoch = epoch
+        self.number = number
+        self.count = count
+        self.acknowledged = acknowledged
+    }
+
+    /// The layout that this version writes.
+    static let layout: UInt8 = 1
+    /// The bytes of the header.
+    static let length = 29
+}
+
+/// The headers of a record that Affinity reads and writes.
+///
+/// On a log they are a list of names and bytes: `affinity` (fixed layout), `t` (event time, 8 bytes, milliseconds),
+/// `tag` (UTF-8, repeated), `traceparent` (ASCII). Numbers are big-endian. Headers of other names are not ours and
+/// are ignored.
+public struct RecordHeaders: Hashable, Sendable {
+    /// `nil` for a foreign record: one that no master wrote.
+    public var stamp: RecordStamp?
+    /// The event time.
+    public var time: Timestamp?
+    /// What the command said of the change.
+    public var tags: [String]
+    /// The W3C trace context of the request.
+    public var traceparent: String?
+
+    /// Headers of those parts.
+    public init(
+        stamp: RecordStamp? = nil, time: Timestamp? = nil, tags: [String] = [], traceparent: String? = nil
+    ) {
+        self.stamp = stamp
+        self.time = time
+        self.tags = tags
+        self.traceparent = traceparent
+    }
+
+    /// Calls `body` with each header's name and bytes, in the order in which they are written.
+    public func forEach(_ body: (_ name: StaticString, _ value: [UInt8]) -> Void) {
+        if let stamp {
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(RecordStamp.length)
+            bytes.append(RecordStamp.layout)
+            bytes.appendBigEndian(stamp.epoch.rawValue)
+            bytes.appendBigEndian(stamp.number)
+            bytes.appendBigEndian(stamp.count)
+            bytes.appendBigEndian(stamp.acknowledged)
+            body("affinity", bytes)
+        }
+        if let time {
+            var bytes: [UInt8] = []
+            bytes.appendBigEndian(time.milliseconds)
+            body("t", bytes)
+        }
+        for tag in tags { body("tag", Array(tag.utf8)) }
+        if let traceparent { body("traceparent", Array(traceparent.utf8)) }
+    }
+
+    /// Takes in one header of a record that was read. Names that are not ours are ignored.
+    ///
+    /// - Throws: `corrupt` if the bytes are not what the name says.
+    public mutating func take(_ name: some StringProtocol, _ value: [UInt8]) throws(LogError) {
+        switch name {
+        case "affinity":
+            guard value.count == RecordStamp.length, value[0] == RecordStamp.layout else {
+                throw LogError(.corrupt, "header affinity: \(value.count) bytes of layout \(value.first ?? 0)")
+            }
+            stamp = RecordStamp(
+                epoch: Epoch(rawValue: value.bigEndian(at: 1)), number: value.bigEndian(at: 9),
+                count: value.bigEndian(at: 17), acknowledged: value.bigEndian(at: 21))
+        case "t":
+            guard value.count == 8 else { throw LogError(.corrupt, "header t: \(value.count) bytes instead of 8") }
+            time = Timestamp(milliseconds: value.bigEndian(at: 0))
+        case "tag": tags.append(String(decoding: value, as: UTF8.self))
+        case "traceparent": traceparent = String(decoding: value, as: UTF8.self)
+        default: break
+        }
+    }
+}
+
+/// One record: key bytes, value bytes or none (a tombstone), and headers.
+public struct Record: Hashable, Sendable {
+    /// The key in the bytes of the store's serde.
+    public var key: [UInt8]
+    /// The value in the bytes of the store's serde; `nil` for a tombstone.
+    public var value: [UInt8]?
+    /// The headers.
+    public var headers: RecordHeaders
+
+    /// A record of those parts.
+    public init(key: [UInt8], value: [UInt8]?, headers: RecordHeaders) {
+        self.key = key
+        self.value = value
+        self.headers = headers
+    }
+}
+
+extension [UInt8] {
+    /// Appends the bytes of `value`, the most significant first.
+    @inlinable package mutating func appendBigEndian<Number: FixedWidthInteger>(_ value: Number) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+
+    /// The number that stands at `index`, the most significant byte first. The caller has checked the length.
+    @inlinable package func bigEndian<Number: FixedWidthInteger>(
+        at index: Int, as type: Number.Type = Number.self
+    ) -> Number {
+        precondition(index >= 0 && index + MemoryLayout<Number>.size <= count)
+        return withUnsafeBytes { Number(bigEndian: $0.loadUnaligned(fromByteOffset: index, as: Number.self)) }
+    }
+}
