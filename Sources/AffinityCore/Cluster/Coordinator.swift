@@ -24,8 +24,8 @@ public protocol Coordinator: Sendable {
     /// - Parameter notify: called on any thread, one call after the other for a partition.
     func join(_ partition: PartitionID, notify: @escaping @Sendable (Mastership) -> Void) async throws(CoordinatorError)
 
-    /// Asks for a higher grant, after a master had to step down (PROTOCOL C2, W1).
-    func renew(_ partition: PartitionID) async throws(CoordinatorError)
+    /// Asks for a grant above `grant`, after a master had to step down (PROTOCOL C2, W1).
+    func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError)
 
     /// Gives the mastership up and takes the replica out; nothing is reported afterwards.
     func leave(_ partition: PartitionID) async

@@ -127,15 +127,15 @@ public protocol MemStore: AnyObject {
     func commit(_ writes: [MemStoreWrite], checkpoint: [UInt8]) throws(MemStoreError)
 
     /// Makes what was committed survive a crash, as far as the engine can.
-    func flush() async throws(MemStoreError)
+    nonisolated(nonsending) func flush() async throws(MemStoreError)
 
     /// Writes a consistent copy of the memstore, checkpoint included, into the new folder `path`.
     ///
     /// - Throws: `unsupported` where the engine keeps nothing on disk.
-    func copy(to path: String) async throws(MemStoreError)
+    nonisolated(nonsending) func copy(to path: String) async throws(MemStoreError)
 
     /// Releases everything. Nothing is called afterwards.
-    func close() async
+    nonisolated(nonsending) func close() async
 }
 
 /// Opens memstores of one kind. Every method can be called on any thread and blocks none.

@@ -1,0 +1,73 @@
+/// One handler, under the type of its message.
+@usableFromInline class Handler {
+    let name: String
+
+    @usableFromInline init(name: String) { self.name = name }
+}
+
+@usableFromInline final class CommandHandler<C: Command>: Handler {
+    @usableFromInline let body: (C, inout Transaction) throws(Rejected) -> C.Reply
+
+    @inlinable init(_ body: @escaping (C, inout Transaction) throws(Rejected) -> C.Reply) {
+        self.body = body
+        super.init(name: C.name)
+    }
+}
+
+@usableFromInline final class QueryHandler<Q: Query>: Handler {
+    @usableFromInline let body: (Q, borrowing View) throws(Rejected) -> Q.Reply
+
+    @inlinable init(_ body: @escaping (Q, borrowing View) throws(Rejected) -> Q.Reply) {
+        self.body = body
+        super.init(name: Q.name)
+    }
+}
+
+/// The table of a keyspace's handlers: methods of its `Partition` subclass, each under the type of its message.
+///
+/// Errors of the table (two handlers of one name, a method of another class) are found when the partition is
+/// assembled, and reported together.
+public final class Handlers {
+    struct Binding {
+        var message: ObjectIdentifier
+        var name: String
+        var owner: any AnyObject.Type
+        var bind: (Partition) -> Handler
+    }
+
+    private(set) var bindings: [Binding] = []
+
+    init() {}
+
+    /// Names the method that handles commands of a type.
+    @inlinable public func command<P: Partition, C: Command>(
+        _ type: C.Type, _ method: @escaping (P) -> (C, inout Transaction) throws(Rejected) -> C.Reply
+    ) {
+        add(ObjectIdentifier(C.self), C.name, P.self) { CommandHandler(method(unsafeDowncast($0, to: P.self))) }
+    }
+
+    /// Names the method that handles queries of a type.
+    @inlinable public func query<P: Partition, Q: Query>(
+        _ type: Q.Type, _ method: @escaping (P) -> (Q, borrowing View) throws(Rejected) -> Q.Reply
+    ) {
+        add(ObjectIdentifier(Q.self), Q.name, P.self) { QueryHandler(method(unsafeDowncast($0, to: P.self))) }
+    }
+
+    @usableFromInline func add(
+        _ message: ObjectIdentifier, _ name: String, _ owner: any AnyObject.Type,
+        _ bind: @escaping (Partition) -> Handler
+    ) {
+        bindings.append(Binding(message: message, name: name, owner: owner, bind: bind))
+    }
+}
+
+/// What is wrong with a `Partition` subclass: found when the keyspace is assembled, before anything runs.
+public struct AssemblyError: Error, Sendable, CustomStringConvertible {
+    /// The class.
+    public let type: String
+    /// Everything that is wrong with it.
+    public let mistakes: [String]
+
+    /// The class and what is wrong with it.
+    public var description: String { "\(type): " + mistakes.joined(separator: "; ") }
+}

@@ -1,0 +1,45 @@
+/// All that a node lends to its replicas: executors aside, everything that the core must not make itself.
+public struct PartitionEnvironment: Sendable {
+    /// The node's own name.
+    public var node: NodeID
+    /// What time it is.
+    public var clock: any NodeClock
+    /// Where randomness comes from. Called on any thread.
+    public var random: @Sendable () -> UInt64
+    /// Opens memstores.
+    public var memstores: any MemStoreEngine
+    /// Holds the changelogs.
+    public var log: any ChangeLog
+    /// Decides who is master.
+    public var coordinator: any Coordinator
+    /// Where reports go.
+    public var report: Reporter
+    /// What bounds the work of one partition.
+    public var limits: StateLimits
+    /// How long callers wait who give no deadline.
+    public var deadline: Duration
+    /// How long the log keeps tombstones; a memstore that missed half of it is made anew (PROTOCOL §7).
+    public var deleteRetention: Duration
+    /// How long a replica that failed waits before it tries again.
+    public var retry: Duration
+
+    /// An environment of those parts.
+    public init(
+        node: NodeID, clock: any NodeClock, random: @escaping @Sendable () -> UInt64,
+        memstores: any MemStoreEngine, log: any ChangeLog, coordinator: any Coordinator, report: @escaping Reporter,
+        limits: StateLimits = StateLimits(), deadline: Duration = .seconds(10),
+        deleteRetention: Duration = .seconds(86_400), retry: Duration = .seconds(1)
+    ) {
+        self.node = node
+        self.clock = clock
+        self.random = random
+        self.memstores = memstores
+        self.log = log
+        self.coordinator = coordinator
+        self.report = report
+        self.limits = limits
+        self.deadline = deadline
+        self.deleteRetention = deleteRetention
+        self.retry = retry
+    }
+}

@@ -1,0 +1,158 @@
+/// How a replica comes to the end of its log and claims it (PROTOCOL §4, §7).
+extension PartitionReplica {
+    /// Opens memstore and log and applies what lies between the memstore's position and the log's end.
+    func catchUp(_ epoch: Epoch) async throws {
+        let changelogs = core.stores.map { ChangeLogDeclaration(name: $0.name, controlKey: $0.controlKey) }
+        let generation = generation
+        let log = try await environment.log.open(id, changelogs: changelogs, executor: executor) { [weak self] acks in
+            self?.assumeIsolated { $0.acknowledge(acks, of: generation) }
+        }
+        do {
+            let state = try await restore(log)
+            guard generation == self.generation, case .catchingUp(epoch) = machine.state else {
+                await state.memstore.close()
+                await log.close()
+                return
+            }
+            self.log = log
+            self.state = state
+            events.yield(.caughtUp(highest: state.applied.epoch))
+        } catch {
+            await log.close()
+            throw error
+        }
+    }
+
+    private func restore(_ log: any PartitionLog) async throws -> StateStore {
+        let ends = try await bounds(log)
+        do {
+            let (state, mistake) = try await openState(log, ends)
+            if let mistake {
+                await state.memstore.close()
+                return try await rebuild(log, ends, because: mistake)
+            }
+            do {
+                try await read(log, to: ends, into: state)
+            } catch let error as LogError where error.code == .corrupt && state.wasResumed {
+                await state.memstore.close()
+                return try await rebuild(log, ends, because: error.reason)
+            }
+            return state
+        } catch let error as MemStoreError where error.code == .corrupt {
+            return try await rebuild(log, ends, because: error.reason)
+        }
+    }
+
+    /// Puts a memstore that does not fit its log aside, loudly, and begins with an empty one.
+    private func rebuild(_ log: any PartitionLog, _ ends: [Range<Offset>], because reason: String) async throws
+        -> StateStore
+    {
+        let place = try await environment.memstores.setAside(id)
+        environment.report(
+            Report(
+                .error, "memstore set aside and made anew from the log",
+                [("partition", id.description), ("reason", reason), ("kept", place ?? "nothing")]))
+        let (state, mistake) = try await openState(log, ends)
+        if let mistake { throw MemStoreError(.corrupt, mistake) }
+        try await read(log, to: ends, into: state)
+        return state
+    }
+
+    private func bounds(_ log: any PartitionLog) async throws -> [Range<Offset>] {
+        var bounds: [Range<Offset>] = []
+        for changelog in core.stores.indices { bounds.append(try await log.bounds(changelog)) }
+        return bounds
+    }
+
+    /// Opens the memstore, and says what is wrong with it if it does not fit the log.
+    private func openState(_ log: any PartitionLog, _ bounds: [Range<Offset>]) async throws -> (StateStore, String?) {
+        let declarations = core.stores.map { StoreDeclaration(name: $0.name, isOrdered: $0.isOrdered) }
+        let memstore = try await environment.memstores.open(id, stores: declarations)
+        var mistake: String?
+        var former: Checkpoint?
+        if let bytes = memstore.checkpoint {
+            former = Checkpoint(bytes: bytes)
+            if former == nil { mistake = "its checkpoint cannot be read" }
+        }
+        let places = core.stores.indices.map { index in
+            former?.places.first { $0.changelog == core.stores[index].name }
+                ?? Checkpoint.Place(
+                    changelog: core.stores[index].name, next: bounds[index].lowerBound, last: .zero, fingerprint: 0)
+        }
+        let checkpoint = Checkpoint(
+            log: former?.log ?? 0, epoch: former?.epoch ?? .none, level: former?.level ?? environment.clock.now,
+            places: places)
+        if former != nil, mistake == nil { mistake = try await misfit(checkpoint, log, bounds) }
+        let (partitions, effects) = (partitions, effects)
+        let state = StateStore(
+            partition: id, stores: core.stores, memstore: memstore, log: log, checkpoint: checkpoint,
+            node: environment.node, clock: environment.clock, random: RandomSource(environment.random),
+            limits: environment.limits, wasResumed: former != nil,
+            route: { Partitioner.partition(bytes: $0, of: partitions) },
+            deliver: { effects.deliver($0, $1) })
+        return (state, mistake)
+    }
+
+    /// Why a memstore at `checkpoint` was not made from this log, or misses what the log no longer has (§7).
+    private func misfit(
+        _ checkpoint: Checkpoint, _ log: any PartitionLog, _ bounds: [Range<Offset>]
+    ) async throws -> String? {
+        var isLevel = true
+        for (changelog, place) in checkpoint.places.enumerated() {
+            let bounds = bounds[changelog]
+            guard place.next <= bounds.upperBound else {
+                return "\(place.changelog): it is at \(place.next), beyond the log's end at \(bounds.upperBound)"
+            }
+            guard place.next >= bounds.lowerBound else {
+                return "\(place.changelog): it is at \(place.next), before the log's start at \(bounds.lowerBound)"
+            }
+            if place.next < bounds.upperBound { isLevel = false }
+            guard place.fingerprint != 0, place.last >= bounds.lowerBound, place.last < bounds.upperBound else {
+                continue
+            }
+            let page = try await log.read(changelog, from: place.last, maxBytes: 1)
+            if let record = page.records.first, record.offset == place.last, record.fingerprint != place.fingerprint {
+                return "\(place.changelog): the record at \(place.last) is another one than it was made from"
+            }
+        }
+        let age = environment.clock.now.milliseconds - checkpoint.level.milliseconds
+        if !isLevel, age > environment.deleteRetention.wholeMilliseconds / 2 {
+            return "it was last level with the log \(age / 1000) s ago; removals may be gone from the log since"
+        }
+        return nil
+    }
+
+    /// Applies the changelogs from the state's position to `ends`.
+    ///
+    /// On an exclusive log everything that stands there is as good as acknowledged, so each changelog is applied by
+    /// itself: nobody sees the state before all of them are at their ends.
+    private func read(_ log: any PartitionLog, to ends: [Range<Offset>], into state: StateStore) async throws {
+        guard environment.log.isExclusive else {
+            throw LogError(.shape, "only a log with a single writer can be restored from")
+        }
+        for (changelog, end) in ends.enumerated() {
+            while case let next = state.applied.places[changelog].next, next < end.upperBound {
+                if isStopping { throw LogError(.closed, "the node stops while the log is read") }
+                let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
+                guard page.next > next else {
+                    throw LogError(
+                        .corrupt, "\(core.stores[changelog].name): no record from \(next) to \(end.upperBound)")
+                }
+                try state.restore(page, changelog: changelog, isLevel: page.next >= end.upperBound)
+            }
+        }
+        core.rememberRestored(state)
+    }
+
+    /// Announces the epoch in every changelog (C1), and that it serves (C4).
+    func claim(_ epoch: Epoch) async throws {
+        guard let state else { return }
+        state.begin(epoch, newLog: environment.random() | 1)
+        for kind in [ControlRecord.Kind.claim, .settled] {
+            let settlement = await withUnsafeContinuation { state.appendControl(kind, $0) }
+            // A failure has been reported by whoever gave the mastership up.
+            if settlement.failure != nil { return }
+        }
+        events.yield(.settled)
+    }
+}

@@ -1,0 +1,90 @@
+/// Why a message got no reply. It always tells which of three things is true.
+public struct AskError: Error, Sendable, CustomStringConvertible {
+    /// What became of the message.
+    public enum Outcome: Sendable {
+        /// The handler said no. Nothing was written.
+        case rejected
+        /// It is certain that nothing was, and will be, written; the message can be sent again.
+        case notApplied
+        /// The command may or may not be written, now or later.
+        case unknown
+    }
+
+    /// What the cause was.
+    public struct Code: Hashable, Sendable {
+        private enum Kind { case rejected, overloaded, notReady, draining, deadline, failed, repeated }
+        private let kind: Kind
+
+        /// The handler said no; see `rejection`.
+        public static let rejected = Code(kind: .rejected)
+        /// Too many commands are in flight and waiting.
+        public static let overloaded = Code(kind: .overloaded)
+        /// The partition has no master, or is not ready yet.
+        public static let notReady = Code(kind: .notReady)
+        /// The partition is being handed over or the node is stopping.
+        public static let draining = Code(kind: .draining)
+        /// The deadline passed.
+        public static let deadline = Code(kind: .deadline)
+        /// The handler did what it must not, or what it reads is damaged; the reason says which.
+        public static let failed = Code(kind: .failed)
+        /// Another request was made under the same idempotency key.
+        public static let repeated = Code(kind: .repeated)
+    }
+
+    /// What became of the message.
+    public let outcome: Outcome
+    /// What the cause was.
+    public let code: Code
+    /// What happened, in words.
+    public let reason: String
+    /// The handler's no.
+    public let rejection: Rejected?
+    /// The partition that answered, and how far it was applied; `nil` if the message did not reach one.
+    public package(set) var reached: Reached?
+    /// Whether this is the repeated answer of a former request with the same idempotency key.
+    public package(set) var isReplay = false
+
+    /// Where a message was answered.
+    public struct Reached: Hashable, Sendable {
+        /// The partition.
+        public let partition: PartitionID
+        /// How far it was applied.
+        public let position: Position
+
+        @usableFromInline init(_ partition: PartitionID, _ position: Position) {
+            self.partition = partition
+            self.position = position
+        }
+    }
+
+    package init(_ outcome: Outcome, _ code: Code, _ reason: String, reached: Reached? = nil) {
+        self.outcome = outcome
+        self.code = code
+        self.reason = reason
+        rejection = nil
+        self.reached = reached
+    }
+
+    @usableFromInline package init(rejected rejection: Rejected, reached: Reached?, isReplay: Bool = false) {
+        outcome = .rejected
+        code = .rejected
+        reason = rejection.reason
+        self.rejection = rejection
+        self.reached = reached
+        self.isReplay = isReplay
+    }
+
+    /// Whether sending the message again may help: it was not applied, for a cause that passes.
+    public var isRetriable: Bool {
+        outcome == .notApplied && [.overloaded, .notReady, .draining].contains(code)
+    }
+
+    /// The outcome and the reason.
+    public var description: String {
+        switch outcome {
+        case .rejected: "rejected: \(reason)"
+        case .notApplied: "not applied: \(reason)"
+        case .unknown: "unknown whether applied: \(reason)"
+        }
+    }
+}

@@ -1,0 +1,115 @@
+/// What a memstore commits atomically with each batch (PROTOCOL §7), so that a replica resumes from exactly there.
+struct Checkpoint: Equatable {
+    /// The place in one changelog, under its name, so that stores can be added and put in another order.
+    struct Place: Equatable {
+        var changelog: String
+        /// The offset of the next record to apply.
+        var next: Offset
+        /// The last record that was applied, and a hash of it; recognises another log under the same name.
+        var last: Offset
+        var fingerprint: UInt64
+    }
+
+    /// The random number that the log was given when it was first claimed; 0 while it is not known.
+    var log: UInt64
+    /// The highest epoch read.
+    var epoch: Epoch
+    /// When the position was last level with the end of the log.
+    var level: Timestamp
+    var places: [Place]
+
+    private static let layout: UInt8 = 1
+
+    var bytes: [UInt8] {
+        var bytes: [UInt8] = [Self.layout]
+        bytes.reserveCapacity(32 + places.count * 48)
+        bytes.appendBigEndian(log)
+        bytes.appendBigEndian(epoch.rawValue)
+        bytes.appendBigEndian(level.milliseconds)
+        bytes.appendBigEndian(UInt16(places.count))
+        for place in places {
+            bytes.appendBigEndian(UInt16(place.changelog.utf8.count))
+            bytes.append(contentsOf: place.changelog.utf8)
+            bytes.appendBigEndian(place.next.rawValue)
+            bytes.appendBigEndian(place.last.rawValue)
+            bytes.appendBigEndian(place.fingerprint)
+        }
+        return bytes
+    }
+
+    init(log: UInt64, epoch: Epoch, level: Timestamp, places: [Place]) {
+        self.log = log
+        self.epoch = epoch
+        self.level = level
+        self.places = places
+    }
+
+    /// Reads what `bytes` wrote; `nil` for anything else.
+    init?(bytes: [UInt8]) {
+        var reader = ByteReader(bytes)
+        guard reader.number(UInt8.self) == Self.layout, let log = reader.number(UInt64.self),
+            let epoch = reader.number(UInt64.self), let level = reader.number(Int64.self),
+            let count = reader.number(UInt16.self)
+        else { return nil }
+        var places: [Place] = []
+        for _ in 0..<count {
+            guard let length = reader.number(UInt16.self), let name = reader.bytes(Int(length)),
+                let next = reader.number(Int64.self), let last = reader.number(Int64.self),
+                let fingerprint = reader.number(UInt64.self)
+            else { return nil }
+            places.append(
+                Place(
+                    changelog: String(decoding: name, as: UTF8.self), next: Offset(next), last: Offset(last),
+                    fingerprint: fingerprint))
+        }
+        guard reader.isAtEnd else { return nil }
+        self.init(log: log, epoch: Epoch(rawValue: epoch), level: Timestamp(milliseconds: level), places: places)
+    }
+}
+
+/// Reads numbers and bytes one after the other, and never beyond the end.
+struct ByteReader {
+    private let source: [UInt8]
+    private var index = 0
+
+    init(_ source: [UInt8]) { self.source = source }
+
+    var isAtEnd: Bool { index == source.count }
+
+    mutating func number<Number: FixedWidthInteger>(_ type: Number.Type) -> Number? {
+        let size = MemoryLayout<Number>.size
+        guard source.count - index >= size else { return nil }
+        defer { index += size }
+        return source.bigEndian(at: index)
+    }
+
+    mutating func bytes(_ count: Int) -> [UInt8]? {
+        guard count >= 0, source.count - index >= count else { return nil }
+        defer { index += count }
+        return Array(source[index..<index + count])
+    }
+
+    /// All that is left.
+    mutating func rest() -> [UInt8] {
+        defer { index = source.count }
+        return Array(source[index...])
+    }
+}
+
+extension LoggedRecord {
+    /// A hash of the record and its place (FNV-1a, 64 bits): tells a log from another one, not friend from foe.
+    static func fingerprint(key: [UInt8], value: [UInt8]?, at offset: Offset, epoch: Epoch) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func mix(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        for byte in key { mix(byte) }
+        mix(value == nil ? 0 : 1)
+        for byte in value ?? [] { mix(byte) }
+        hash = (hash ^ UInt64(bitPattern: offset.rawValue)) &* 0x100_0000_01b3
+        return (hash ^ epoch.rawValue) &* 0x100_0000_01b3
+    }
+
+    var fingerprint: UInt64 {
+        Self.fingerprint(
+            key: record.key, value: record.value, at: offset, epoch: record.headers.stamp?.epoch ?? .none)
+    }
+}
