@@ -1,0 +1,33 @@
+internal import Synchronization
+
+/// Where the acknowledgements of one opened partition go, and the promise that none comes after its end.
+///
+/// A `ChangeLog` makes one at `open` and calls `deliver` on the executor it was given there; `end` may be called on
+/// any thread.
+package final class AckGate: Sendable {
+    /// Where `deliver` has to be called.
+    package let executor: any EventExecutor
+    private let acknowledge: @Sendable ([LogAck]) -> Void
+    private let isEnded = Atomic(false)
+    private let delivering = Mutex(())
+
+    /// A gate to `acknowledge`, which is called on `executor`.
+    package init(executor: any EventExecutor, acknowledge: @escaping @Sendable ([LogAck]) -> Void) {
+        self.executor = executor
+        self.acknowledge = acknowledge
+    }
+
+    /// Hands the acknowledgements over, unless the gate is closed. On the executor only.
+    package func deliver(_ acks: [LogAck]) {
+        delivering.withLock { _ in
+            if !isEnded.load(ordering: .acquiring) { acknowledge(acks) }
+        }
+    }
+
+    /// Nothing is handed over once this has returned.
+    package func end() {
+        isEnded.store(true, ordering: .releasing)
+        // On the executor itself no delivery can be under way elsewhere; on another thread one that is has to end.
+        if !executor.isCurrent { delivering.withLock { _ in } }
+    }
+}
