@@ -90,15 +90,15 @@ final class FaultyMemStore: MemStore {
         try base.commit(writes, checkpoint: checkpoint)
     }
 
-    func flush() async throws(MemStoreError) {
+    nonisolated(nonsending) func flush() async throws(MemStoreError) {
         try engine.check(.flush)
         try await base.flush()
     }
 
-    func copy(to path: String) async throws(MemStoreError) {
+    nonisolated(nonsending) func copy(to path: String) async throws(MemStoreError) {
         try engine.check(.copy)
         try await base.copy(to: path)
     }
 
-    func close() async { await base.close() }
+    nonisolated(nonsending) func close() async { await base.close() }
 }
