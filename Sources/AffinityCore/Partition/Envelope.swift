@@ -10,20 +10,21 @@ public struct Envelope: Sendable {
     public var origin: String?
     /// Makes repeats of the command harmless.
     public var idempotency: IdempotencyKey?
-    /// For queries: answer only from a state that has come at least so far.
-    public var position: Position?
+    /// For queries: answer only from a state that has come at least so far. By the numbers of the partitions; a
+    /// partition that is not named here waits for nothing.
+    public var positions: [Int: Position]
 
     /// An envelope of those parts.
     public init(
         deadline: MonotonicTime = .never, traceparent: String? = nil, principal: String? = nil,
-        origin: String? = nil, idempotency: IdempotencyKey? = nil, position: Position? = nil
+        origin: String? = nil, idempotency: IdempotencyKey? = nil, positions: [Int: Position] = [:]
     ) {
         self.deadline = deadline
         self.traceparent = traceparent
         self.principal = principal
         self.origin = origin
         self.idempotency = idempotency
-        self.position = position
+        self.positions = positions
     }
 }
 

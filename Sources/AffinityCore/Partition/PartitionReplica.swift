@@ -199,7 +199,9 @@ public actor PartitionReplica<P: Partition> {
 
     /// Runs a query on the committed state.
     @inlinable func read<Q: Query>(_ query: Q, _ envelope: Envelope) async throws(AskError) -> Answer<Q.Reply> {
-        if let position = envelope.position { try await wait(for: position, envelope.deadline) }
+        if !envelope.positions.isEmpty, let position = envelope.positions[id.number] {
+            try await wait(for: position, envelope.deadline)
+        }
         return try readNow(query)
     }
 

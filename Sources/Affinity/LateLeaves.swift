@@ -1,0 +1,54 @@
+internal import AffinityCore
+internal import Synchronization
+
+/// A leaf that is opened when the node runs, while services that use it are made before.
+private final class Late<Leaf: Sendable>: Sendable {
+    private let leaf = Mutex<Leaf?>(nil)
+
+    var value: Leaf? { leaf.withLock { $0 } }
+
+    func set(_ value: Leaf) { leaf.withLock { $0 = value } }
+}
+
+/// The node's log: whatever it was wired with.
+final class LateChangeLog: ChangeLog {
+    private let late = Late<any ChangeLog>()
+
+    func set(_ log: any ChangeLog) { late.set(log) }
+
+    var isExclusive: Bool { late.value?.isExclusive ?? false }
+
+    func open(
+        _ partition: PartitionID, changelogs: [ChangeLogDeclaration], executor: any EventExecutor,
+        acknowledge: @escaping @Sendable ([LogAck]) -> Void
+    ) async throws(LogError) -> any PartitionLog {
+        guard let log = late.value else { throw LogError(.closed, "the node does not run") }
+        return try await log.open(partition, changelogs: changelogs, executor: executor, acknowledge: acknowledge)
+    }
+}
+
+/// The node's coordinator: whatever it was wired with.
+final class LateCoordinator: Coordinator {
+    private let late = Late<any Coordinator>()
+
+    func set(_ coordinator: any Coordinator) { late.set(coordinator) }
+
+    func join(
+        _ partition: PartitionID, notify: @escaping @Sendable (Mastership) -> Void
+    ) async throws(CoordinatorError) {
+        try await coordinator.join(partition, notify: notify)
+    }
+
+    func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
+        try await coordinator.renew(partition, above: grant)
+    }
+
+    func leave(_ partition: PartitionID) async { await late.value?.leave(partition) }
+
+    private var coordinator: any Coordinator {
+        get throws(CoordinatorError) {
+            guard let coordinator = late.value else { throw CoordinatorError(.closed, "the node does not run") }
+            return coordinator
+        }
+    }
+}

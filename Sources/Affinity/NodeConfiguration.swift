@@ -1,0 +1,150 @@
+public import AffinityConfiguration
+public import AffinityCore
+public import AffinityGateway
+public import AffinityObservability
+
+/// The keys of a node: everything but those of its keyspaces.
+public struct NodeConfiguration: Sendable {
+    /// Which leaf decides who is master.
+    public enum CoordinatorKind: String, CaseIterable, Sendable {
+        /// The node is alone.
+        case embedded
+    }
+
+    /// Which leaf holds the changelogs.
+    public enum StorageKind: String, CaseIterable, Sendable {
+        /// The durable log in the node's own data folder.
+        case local
+    }
+
+    /// The name of the deployment.
+    public var system: String
+    /// The node's name.
+    public var id: NodeID
+    /// Where peers reach the node.
+    public var host: String
+    /// Where peers reach the node.
+    public var port: Int
+    /// The folder of everything that the node keeps.
+    public var data: String
+    /// How many event loops the node runs; 0 for one a core.
+    public var loops: Int
+    /// How long SIGTERM waits for what is in flight.
+    public var drain: Duration
+    /// Who decides who is master.
+    public var coordinator: CoordinatorKind
+    /// What holds the changelogs.
+    public var storage: StorageKind
+    /// The embedded log's own keys.
+    public var log: LocalLogKeys
+    /// How much memory RocksDB may use for blocks that it has read.
+    public var blockCache: ByteCount
+    /// How much memory RocksDB may use for writes that it has not put on disk.
+    public var writeBuffer: ByteCount
+    /// The keys under `gateway`.
+    public var gateway: GatewayConfiguration
+    /// The keys under `log`.
+    public var logLines: LogConfiguration
+
+    /// The keys under `storage` for `kind: local`.
+    public struct LocalLogKeys: Sendable {
+        /// No record is compacted before it is so old.
+        public var compactionLag: Duration
+        /// So long a removal stays in the log.
+        public var deleteRetention: Duration
+        /// So often the log looks for something to compact.
+        public var compactionInterval: Duration
+    }
+
+    /// Reads the keys.
+    public init(_ reader: ConfigurationReader) {
+        system = reader.string("system", default: "demo", .name, doc: "The name of the deployment.")
+        let node = reader.group("node")
+        id = NodeID(node.string("id", default: "n1", .name, doc: "The node's name; unique in the system."))
+        host = node.string("host", default: "127.0.0.1", doc: "Where peers reach this node.")
+        port = node.integer("port", default: 7001, in: 0...65_535, doc: "Where peers reach this node.")
+        data = node.string("data", default: "data", doc: "The folder of everything that the node keeps.")
+        loops = node.integer(
+            "loops", default: 0, in: 0...256, unit: "threads",
+            doc: "How many event loops serve connections and partitions; 0 for one a core.")
+        drain = node.duration(
+            "drain", default: .seconds(30), in: .zero ... .seconds(3600),
+            doc: "How long SIGTERM waits for what is in flight.")
+        coordinator = reader.group("coordinator").choice(
+            "kind", default: CoordinatorKind.embedded, doc: "Who decides which replica is master.")
+        let storage = reader.group("storage")
+        self.storage = storage.choice("kind", default: StorageKind.local, doc: "What holds the changelogs.")
+        log = LocalLogKeys(
+            compactionLag: storage.duration(
+                "compaction-lag", default: .seconds(86_400), in: .zero ... .seconds(31_536_000),
+                doc: "No record is compacted before it is so old."),
+            deleteRetention: storage.duration(
+                "delete-retention", default: .seconds(86_400), in: .zero ... .seconds(31_536_000),
+                doc: "So long a removal stays in the log."),
+            compactionInterval: storage.duration(
+                "compaction-interval", default: .seconds(300), in: .milliseconds(100) ... .seconds(86_400),
+                doc: "So often the log looks for something to compact."))
+        let rocksdb = reader.group("rocksdb")
+        blockCache = rocksdb.size(
+            "block-cache", default: .mebibytes(128), in: .mebibytes(1) ... .tebibytes(1),
+            doc: "Memory for blocks that were read, shared by all databases of the node.")
+        writeBuffer = rocksdb.size(
+            "write-buffer", default: .mebibytes(128), in: .mebibytes(1) ... .tebibytes(1),
+            doc: "Memory for writes that are not on disk yet, shared by all databases of the node.")
+        gateway = GatewayConfiguration(reader)
+        logLines = LogConfiguration(reader)
+    }
+}
+
+/// The keys of one keyspace: `keyspaces.<name>`.
+public struct KeyspaceConfiguration: Sendable {
+    /// Which engine keeps the state beside the logic.
+    public enum MemStoreKind: String, CaseIterable, Sendable {
+        /// A hash table; restarts replay the log.
+        case memory
+        /// RocksDB; restarts go on from where it was.
+        case rocksdb
+    }
+
+    /// How many partitions the keyspace has, for ever.
+    public var partitions: Int
+    /// How many copies each partition has.
+    public var replicas: Int
+    /// What keeps the state.
+    public var memstore: MemStoreKind
+    /// What bounds the work of one partition.
+    public var limits: StateLimits
+
+    /// Reads the keys.
+    ///
+    /// - Parameter body: how long a request body may be; records may be somewhat longer.
+    public init(_ name: String, _ reader: ConfigurationReader, body: Int) {
+        let keyspace = reader.group("keyspaces").group(name)
+        partitions = keyspace.integer(
+            "partitions", default: 4, in: 1...65_536, doc: "How many partitions the keyspace has; never to be changed.")
+        replicas = keyspace.integer(
+            "replicas", default: 1, in: 1...16, doc: "How many nodes have a copy of each partition.")
+        memstore = keyspace.choice(
+            "memstore", default: MemStoreKind.memory, doc: "What keeps the state beside the logic.")
+        var limits = StateLimits()
+        limits.record = body + (64 << 10)
+        limits.idempotency = keyspace.duration(
+            "idempotency", default: .seconds(600), in: .seconds(1) ... .seconds(604_800),
+            doc: "How long the outcome of a request with an idempotency key is kept.")
+        let inFlight = keyspace.group("in-flight")
+        limits.commands = inFlight.integer(
+            "commands", default: limits.commands, in: 1...1_000_000, unit: "commands",
+            doc: "How many commands of a partition may be on their way to the log; more wait.")
+        limits.bytes = inFlight.size(
+            "bytes", default: .bytes(limits.bytes), in: .kibibytes(1) ... .gibibytes(16),
+            doc: "How many bytes of a partition may be on their way to the log; more wait."
+        ).bytes
+        limits.waiting = inFlight.integer(
+            "waiting", default: limits.waiting, in: 0...1_000_000, unit: "callers",
+            doc: "How many callers of a partition may wait for a place; more are refused with 429.")
+        limits.handler = keyspace.duration(
+            "slow-handler", default: limits.handler, in: .milliseconds(1) ... .seconds(3600),
+            doc: "A handler that runs longer is reported.")
+        self.limits = limits
+    }
+}

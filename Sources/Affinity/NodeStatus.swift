@@ -1,0 +1,102 @@
+public import AffinityCore
+
+/// What `/status` shows.
+public struct NodeStatus: Encodable, Sendable {
+    /// A node of the system.
+    public struct Member: Encodable, Sendable {
+        /// The node's name.
+        public var id: String
+        /// Where peers reach it.
+        public var address: String
+        /// `up`, as far as this node knows.
+        public var state: String
+    }
+
+    /// A keyspace.
+    public struct Keyspace: Encodable, Sendable {
+        /// Its partitions, in order.
+        public var partitions: [Partition]
+    }
+
+    /// A partition, as this node knows it.
+    public struct Partition: Encodable, Sendable {
+        /// Its number.
+        public var partition: Int
+        /// The node whose replica is master; `null` while there is none.
+        public var master: String?
+        /// The grant of the mastership.
+        public var epoch: UInt64
+        /// The run under that grant.
+        public var run: UInt16
+        /// What this node's replica is: `master`, `standby` or `none`.
+        public var role: String
+        /// What it is busy with.
+        public var state: String
+        /// Why it failed.
+        public var reason: String?
+        /// How far it has applied the log.
+        public var position: String
+        /// The end of the log as far as it knows.
+        public var end: String
+        /// How many records lie between the two.
+        public var lag: Int64
+        /// The nodes with standby replicas.
+        public var standbys: [String]
+        /// How many commands are on their way to the log.
+        public var inFlight: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case partition, master, epoch, run, role, state, reason, position, end, lag, standbys, inFlight
+        }
+
+        /// As `/status` has it: `master` is there even if it is `null`.
+        public func encode(to encoder: any Encoder) throws {
+            var members = encoder.container(keyedBy: CodingKeys.self)
+            try members.encode(partition, forKey: .partition)
+            try members.encode(master, forKey: .master)
+            try members.encode(epoch, forKey: .epoch)
+            try members.encode(run, forKey: .run)
+            try members.encode(role, forKey: .role)
+            try members.encode(state, forKey: .state)
+            try members.encodeIfPresent(reason, forKey: .reason)
+            try members.encode(position, forKey: .position)
+            try members.encode(end, forKey: .end)
+            try members.encode(lag, forKey: .lag)
+            try members.encode(standbys, forKey: .standbys)
+            try members.encode(inFlight, forKey: .inFlight)
+        }
+
+        init(_ replica: ReplicaStatus, node: NodeID) {
+            partition = replica.partition.number
+            master = replica.role == .master ? node.description : nil
+            epoch = replica.epoch.grant
+            run = replica.epoch.run
+            role = replica.role.rawValue
+            state = replica.state.rawValue
+            reason = replica.reason
+            position = replica.position.description
+            end = replica.end.description
+            lag = replica.position.lag(behind: replica.end)
+            standbys = []
+            inFlight = replica.inFlight
+        }
+    }
+
+    /// The name of the deployment.
+    public var system: String
+    /// The node that answers.
+    public var node: String
+    /// The nodes that it knows.
+    public var nodes: [Member]
+    /// The keyspaces, by name.
+    public var keyspaces: [String: Keyspace]
+
+    /// Why a request could not be answered by every partition now; empty if it could.
+    public var obstacles: [String] {
+        keyspaces.sorted { $0.key < $1.key }.flatMap { name, keyspace in
+            keyspace.partitions.filter { $0.state != ReplicaStatus.State.serving.rawValue }.map { partition in
+                "\(name)/\(partition.partition) is \(partition.state)" + (partition.reason.map { ": \($0)" } ?? "")
+            }
+        }
+    }
+}

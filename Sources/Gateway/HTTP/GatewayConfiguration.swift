@@ -1,0 +1,80 @@
+public import AffinityConfiguration
+public import AffinityNet
+
+/// The keys under `gateway`.
+public struct GatewayConfiguration: Sendable {
+    /// Where the gateway listens: `http://host:port`.
+    public var listeners: [Listener]
+    /// How long a request may take whose client says nothing of it.
+    public var deadline: Duration
+    /// Whether every request becomes a log line.
+    public var accessLog: Bool
+    /// What bounds requests and connections.
+    public var server: HTTPServerConfiguration
+
+    /// One address to listen at.
+    public struct Listener: Hashable, Sendable {
+        /// A name or an address.
+        public var host: String
+        /// The port; 0 for any that is free.
+        public var port: Int
+
+        /// Reads `http://host:port`; `nil` for anything else.
+        public init?(_ url: String) {
+            let prefix = "http://"
+            guard url.hasPrefix(prefix) else { return nil }
+            var rest = url.dropFirst(prefix.count)
+            if rest.hasSuffix("/") { rest = rest.dropLast() }
+            guard let colon = rest.lastIndex(of: ":"), let port = Int(rest[rest.index(after: colon)...]),
+                (0...65_535).contains(port)
+            else { return nil }
+            var host = rest[..<colon]
+            if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+            guard !host.isEmpty, !host.contains(where: { "/[]@?# ".contains($0) }) else { return nil }
+            self.host = String(host)
+            self.port = port
+        }
+    }
+
+    /// Reads the keys.
+    public init(_ reader: ConfigurationReader) {
+        let gateway = reader.group("gateway")
+        let urls = gateway.list(
+            "listeners", default: ["http://127.0.0.1:8080"],
+            TextRule("a list of addresses like http://127.0.0.1:8080") { Listener($0) != nil },
+            doc: "Where the gateway listens. Port 0 takes any that is free.")
+        listeners = urls.compactMap(Listener.init)
+        deadline = gateway.duration(
+            "deadline", default: .seconds(10), in: .milliseconds(1) ... .seconds(3600),
+            doc: "How long a request may take whose client does not say.")
+        accessLog = gateway.boolean(
+            "access-log", default: false, doc: "Whether every request becomes a log line.")
+        var server = HTTPServerConfiguration()
+        let limits = gateway.group("limits")
+        server.maxTarget = limits.size(
+            "target", default: .kibibytes(8), in: .bytes(64) ... .kibibytes(64),
+            doc: "How long a request target may be; a longer one is answered with 414."
+        ).bytes
+        server.maxHeaderSection = limits.size(
+            "headers", default: .kibibytes(16), in: .bytes(256) ... .mebibytes(1),
+            doc: "How long the header section may be; a longer one is answered with 431."
+        ).bytes
+        server.maxBody = limits.size(
+            "body", default: .mebibytes(1), in: .bytes(0) ... .gibibytes(1),
+            doc: "How long a body may be; a longer one is answered with 413."
+        ).bytes
+        server.maxConnections = limits.integer(
+            "connections", default: 10_000, in: 1...1_000_000, unit: "connections",
+            doc: "How many connections may be open; more are refused.")
+        server.idleTimeout = limits.duration(
+            "idle", default: .seconds(60), in: .milliseconds(10) ... .seconds(86_400),
+            doc: "How long a connection may be idle between two requests.")
+        server.headerTimeout = limits.duration(
+            "header-time", default: .seconds(10), in: .milliseconds(10) ... .seconds(3600),
+            doc: "How long the header section may take to come; then 408.")
+        server.bodyTimeout = limits.duration(
+            "body-time", default: .seconds(30), in: .milliseconds(10) ... .seconds(3600),
+            doc: "How long a body may take to come; then 408.")
+        self.server = server
+    }
+}

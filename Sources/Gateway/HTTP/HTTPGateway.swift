@@ -1,0 +1,105 @@
+public import AffinityCore
+public import AffinityNet
+internal import AffinityObservability
+
+/// The node's outer face over HTTP: finds the route of a request, runs its handler, answers.
+///
+/// Made with its routes, which are fixed from then on; a node runs it. Called by `HTTPServer` on the connections'
+/// loops; calls the routes' handlers there.
+public final class HTTPGateway: Sendable {
+    private let router: Router
+    private let middleware: [Middleware]
+
+    /// Declares a gateway.
+    ///
+    /// - Throws: `GatewayError` if the routes have mistakes.
+    public init(_ declare: (Routes) throws -> Void) throws {
+        let routes = Routes()
+        try declare(routes)
+        if !routes.mistakes.isEmpty { throw GatewayError(mistakes: routes.mistakes) }
+        router = routes.router.frozen
+        middleware = routes.middleware
+    }
+
+    /// What the HTTP server calls for each request.
+    package func handler(_ context: GatewayContext) -> HTTPHandler {
+        let respond = chain(context)
+        return { request in await respond(request) }
+    }
+
+    private func chain(_ context: GatewayContext) -> nonisolated(nonsending) @Sendable (HTTPRequest) async -> HTTPResponse {
+        { [self] http in
+            do {
+                return try await answer(http, context).http
+            } catch let error as HTTPError {
+                return Response.problem(error).http
+            } catch let error as AskError {
+                return Response.problem(HTTPError(error)).http
+            } catch let error as Rejected {
+                return Response.problem(HTTPError(error)).http
+            } catch {
+                context.report(Report(.error, "a route failed", [("target", http.target), ("error", "\(error)")]))
+                return Response.problem(HTTPError(500, "the server failed")).http
+            }
+        }
+    }
+
+    private nonisolated(nonsending) func answer(_ http: HTTPRequest, _ context: GatewayContext) async throws -> Response {
+        let received = context.clock.monotonic
+        let method = http.method.rawValue
+        if http.target == "*", method == "OPTIONS" {
+            return Response(status: 204, headers: [("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")])
+        }
+        let target = try Target(http.target)
+        var values: [String] = []
+        guard let node = router.find(target.segments[...], &values) else {
+            throw HTTPError(404, "there is nothing at this path")
+        }
+        guard let route = node.methods[method] ?? (method == "HEAD" ? node.methods["GET"] : nil) else {
+            if method == "OPTIONS" { return Response(status: 204, headers: [("Allow", node.allowed)]) }
+            throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
+        }
+        let query = try QueryItems(target.query, names: route.query)
+        let request = Request(
+            method: method, http: http, parameters: Array(zip(route.parameters, values)), query: query,
+            context: context, received: received)
+        return try await run(request, route.respond, middleware[...])
+    }
+
+    private nonisolated(nonsending) func run(
+        _ request: Request, _ respond: @escaping Responder, _ middleware: ArraySlice<Middleware>
+    ) async throws -> Response {
+        guard let outer = middleware.first else { return try await respond(request) }
+        return try await outer(request) { request in
+            try await self.run(request, respond, middleware.dropFirst())
+        }
+    }
+}
+
+/// What a node lends to its gateway.
+package struct GatewayContext: Sendable {
+    package var clock: any NodeClock
+    /// How long a request may take whose client says nothing of it.
+    package var deadline: Duration
+    package var report: Reporter
+
+    package init(clock: any NodeClock, deadline: Duration, report: @escaping Reporter) {
+        self.clock = clock
+        self.deadline = deadline
+        self.report = report
+    }
+}
+
+/// What is wrong with the declaration of a gateway.
+public struct GatewayError: Error, Sendable, CustomStringConvertible {
+    /// Everything that is wrong with it.
+    public let mistakes: [String]
+
+    /// The mistakes.
+    public var description: String { "gateway: " + mistakes.joined(separator: "; ") }
+}
+
+extension Response {
+    /// As the server takes it.
+    var http: HTTPResponse { HTTPResponse(status: status, headers: headers, body: body) }
+}

@@ -1,0 +1,108 @@
+internal import AffinityNet
+internal import FoundationEssentials
+
+/// An answer.
+public struct Response: Sendable {
+    /// The status.
+    public var status: Int
+    /// The headers, in order. Length, date and connection are added by the server.
+    public var headers: [(name: String, value: String)]
+    /// The body.
+    public var body: [UInt8]
+
+    /// An answer of those parts.
+    public init(status: Int = 200, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    /// An answer whose body is the JSON text of `value`.
+    ///
+    /// - Throws: what the value's own encoding throws.
+    public static func json(
+        _ value: some Encodable, status: Int = 200, headers: [(name: String, value: String)] = []
+    ) throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Response(
+            status: status, headers: [("Content-Type", "application/json")] + headers,
+            body: Array(try encoder.encode(value)))
+    }
+
+    /// An answer whose body is a JSON text as it is.
+    public static func json(
+        text: [UInt8], status: Int = 200, headers: [(name: String, value: String)] = []
+    ) -> Response {
+        Response(status: status, headers: [("Content-Type", "application/json")] + headers, body: text)
+    }
+
+    /// An answer of plain text.
+    public static func text(_ text: String, status: Int = 200) -> Response {
+        Response(
+            status: status, headers: [("Content-Type", "text/plain; charset=utf-8")], body: Array(text.utf8))
+    }
+
+    /// The problem document (RFC 9457) of an error.
+    public static func problem(_ error: HTTPError) -> Response {
+        var members = error.members
+        members["type"] = "about:blank"
+        members["title"] = HTTPStatus.phrase(error.status)
+        members["detail"] = error.detail
+        let pairs = members.sorted { $0.key < $1.key }.map { "\(JSONLiteral($0.key)):\(JSONLiteral($0.value))" }
+        let body = "{\(pairs.joined(separator: ",")),\"status\":\(error.status)}"
+        return Response(
+            status: error.status, headers: [("Content-Type", "application/problem+json")] + error.headers,
+            body: Array(body.utf8))
+    }
+}
+
+/// A text as a JSON string literal.
+struct JSONLiteral: CustomStringConvertible {
+    let description: String
+
+    init(_ text: String) {
+        var literal = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": literal += "\\\""
+            case "\\": literal += "\\\\"
+            case "\n": literal += "\\n"
+            case "\r": literal += "\\r"
+            case "\t": literal += "\\t"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+                let digits = String(scalar.value, radix: 16)
+                literal += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: literal.unicodeScalars.append(scalar)
+            }
+        }
+        description = literal + "\""
+    }
+}
+
+/// The reason phrases of the statuses that the gateway answers with (RFC 9110, RFC 6585).
+enum HTTPStatus {
+    static func phrase(_ status: Int) -> String {
+        switch status {
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 412: "Precondition Failed"
+        case 413: "Content Too Large"
+        case 414: "URI Too Long"
+        case 415: "Unsupported Media Type"
+        case 422: "Unprocessable Content"
+        case 429: "Too Many Requests"
+        case 431: "Request Header Fields Too Large"
+        case 500: "Internal Server Error"
+        case 501: "Not Implemented"
+        case 503: "Service Unavailable"
+        case 504: "Gateway Timeout"
+        default: "Error"
+        }
+    }
+}

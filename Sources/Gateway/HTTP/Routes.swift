@@ -1,0 +1,152 @@
+internal import AffinityNet
+
+/// A handler of a route or what a middleware calls to go on.
+public typealias Responder = nonisolated(nonsending) @Sendable (Request) async throws -> Response
+
+/// What stands around the routes' handlers: sees the request before them and the answer after.
+///
+/// Middleware runs in the order in which it was added, the first one outermost.
+public typealias Middleware = nonisolated(nonsending) @Sendable (
+    _ request: Request, _ next: Responder
+) async throws -> Response
+
+/// The routes of a gateway, as they are declared.
+///
+/// A path is made of literal segments and parameters (`/accounts/:account/deposit`); a literal is preferred to a
+/// parameter. `HEAD` is answered by the route for `GET`, `OPTIONS` by the gateway. Mistakes (two handlers for one
+/// path and method) are found when the gateway is made.
+public final class Routes {
+    let router = RouteNode()
+    private(set) var middleware: [Middleware] = []
+    private(set) var mistakes: [String] = []
+
+    init() {}
+
+    /// Adds middleware around all routes.
+    public func use(_ middleware: @escaping Middleware) { self.middleware.append(middleware) }
+
+    /// Declares a route.
+    ///
+    /// - Parameters:
+    ///   - method: the method, in capitals.
+    ///   - path: the path, with parameters as `:name`.
+    ///   - query: the query parameters that the route knows; any other is refused with 400, and one given twice too.
+    ///   - handler: what answers.
+    public func on(_ method: String, _ path: String, query: [String] = [], _ handler: @escaping Responder) {
+        guard path.hasPrefix("/") else { return mistakes.append("\(path): a path begins with a slash") }
+        let segments = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        let names = segments.filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
+        if Set(names).count != names.count { mistakes.append("\(path): two parameters of one name") }
+        let route = Route(parameters: names, query: query, respond: handler)
+        if !router.insert(segments[...], method, route) { mistakes.append("\(method) \(path) is declared twice") }
+    }
+
+    /// Declares a route for `GET`: path parameters in order, the reply as JSON.
+    public func get<each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable>(
+        _ path: String, _ handler: nonisolated(nonsending) @escaping @Sendable (repeat each Parameter) async throws -> Reply
+    ) {
+        add("GET", path, count((repeat (each Parameter).self))) { request, names in
+            var index = 0
+            return try Response.json(
+                try await handler(repeat try request.next((each Parameter).self, names, &index)))
+        }
+    }
+
+    /// Declares a route for `POST`: the body from JSON, path parameters in order, the reply as JSON.
+    public func post<Body: Decodable & Sendable, each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable>(
+        _ path: String,
+        _ handler: nonisolated(nonsending) @escaping @Sendable (Body, repeat each Parameter) async throws -> Reply
+    ) {
+        add("POST", path, count((repeat (each Parameter).self))) { request, names in
+            var index = 0
+            let body = try request.json(Body.self)
+            return try Response.json(
+                try await handler(body, repeat try request.next((each Parameter).self, names, &index)))
+        }
+    }
+
+    private func count<each Parameter>(_ types: (repeat (each Parameter).Type)) -> Int {
+        var count = 0
+        for _ in repeat each types { count += 1 }
+        return count
+    }
+
+    private func add(
+        _ method: String, _ path: String, _ count: Int,
+        _ respond: nonisolated(nonsending) @escaping @Sendable (Request, [String]) async throws -> Response
+    ) {
+        let names = path.split(separator: "/").filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
+        if names.count != count { mistakes.append("\(path): the handler takes \(count) path parameters") }
+        on(method, path) { request in try await respond(request, names) }
+    }
+}
+
+extension Request {
+    fileprivate func next<Value: LosslessStringConvertible>(
+        _ type: Value.Type, _ names: [String], _ index: inout Int
+    ) throws(HTTPError) -> Value {
+        defer { index += 1 }
+        return try parameter(names[index], as: Value.self)
+    }
+}
+
+/// One route.
+struct Route: Sendable {
+    var parameters: [String]
+    var query: [String]
+    var respond: Responder
+}
+
+/// A node of the tree of paths. Built while routes are declared, only read afterwards.
+final class RouteNode {
+    private var literals: [String: RouteNode] = [:]
+    private var parameter: RouteNode?
+    private var methods: [String: Route] = [:]
+
+    func insert(_ path: ArraySlice<String>, _ method: String, _ route: Route) -> Bool {
+        guard let segment = path.first else { return methods.updateValue(route, forKey: method) == nil }
+        let child: RouteNode
+        if segment.hasPrefix(":") {
+            child = parameter ?? RouteNode()
+            parameter = child
+        } else {
+            child = literals[segment] ?? RouteNode()
+            literals[segment] = child
+        }
+        return child.insert(path.dropFirst(), method, route)
+    }
+
+    /// The same tree as a value that can be used on any thread.
+    var frozen: Router {
+        Router(
+            literals: literals.mapValues(\.frozen), parameter: parameter.map { [$0.frozen] } ?? [], methods: methods)
+    }
+}
+
+/// The tree of paths, to look requests up in.
+struct Router: Sendable {
+    var literals: [String: Router]
+    /// At most one.
+    var parameter: [Router]
+    var methods: [String: Route]
+
+    /// The node of a path, and the segments at its parameters.
+    func find(_ segments: ArraySlice<String>, _ values: inout [String]) -> Router? {
+        guard let segment = segments.first else { return methods.isEmpty ? nil : self }
+        if let child = literals[segment], let found = child.find(segments.dropFirst(), &values) { return found }
+        // An empty segment is no parameter: it would be a key without a name.
+        guard let child = parameter.first, !segment.isEmpty else { return nil }
+        values.append(segment)
+        if let found = child.find(segments.dropFirst(), &values) { return found }
+        values.removeLast()
+        return nil
+    }
+
+    /// What `Allow` says of the node.
+    var allowed: String {
+        var names = Set(methods.keys)
+        if names.contains("GET") { names.insert("HEAD") }
+        names.insert("OPTIONS")
+        return names.sorted().joined(separator: ", ")
+    }
+}
