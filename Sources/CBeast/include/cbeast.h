@@ -1,1 +1,128 @@
+// The plain-C face of Boost.Asio, Boost.Beast, Boost.JSON and OpenSSL's digests, for the module AffinityNet alone.
+//
+// Who owns what: `…_new` gives the caller one reference, `…_release` gives it back. Strings and bytes that are passed
+// in are copied before the call returns. Unless said otherwise a function can be called on any thread.
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma mark - Event loops
+
+typedef struct cb_loop cb_loop;
+typedef void (*cb_job_fn)(void *job, void *context);
+typedef void (*cb_release_fn)(void *context);
+
+cb_loop *cb_loop_new(const char *name);
+void cb_loop_release(cb_loop *loop);
+/// Starts the thread; `ended(context)` is the last thing it calls. At most once a loop.
+bool cb_loop_start(cb_loop *loop, void *context, cb_release_fn ended);
+/// Closes what is open on the loop, runs what was posted before, and ends the thread.
+void cb_loop_stop(cb_loop *loop);
+/// Waits until the thread has ended; not on a loop's own thread, and once.
+void cb_loop_join(cb_loop *loop);
+bool cb_loop_is_current(const cb_loop *loop);
+/// The context given to `cb_loop_start`.
+void *cb_loop_context(const cb_loop *loop);
+/// Runs `fn(job, context)` later; false, and never, if the thread has ended.
+bool cb_loop_post(cb_loop *loop, cb_job_fn fn, void *job, void *context);
+/// The same at a moment of CLOCK_BOOTTIME in nanoseconds.
+bool cb_loop_schedule(cb_loop *loop, int64_t at_ns, cb_job_fn fn, void *job, void *context);
+
+int64_t cb_clock_boottime_ns(void);
+int64_t cb_clock_realtime_ms(void);
+
+#pragma mark - Threads that may block
+
+typedef struct cb_pool cb_pool;
+cb_pool *cb_pool_new(size_t threads, const char *name);
+void cb_pool_post(cb_pool *pool, cb_job_fn fn, void *job);
+/// The threads end when all that was posted has run.
+void cb_pool_release(cb_pool *pool);
+
+#pragma mark - HTTP/1.1 server
+
+typedef struct cb_server cb_server;
+typedef struct cb_exchange cb_exchange;
+
+/// Sizes in bytes, times in nanoseconds.
+typedef struct {
+    size_t target_max;
+    size_t header_section_max;
+    size_t header_count_max;
+    size_t body_max;
+    size_t connections_max;
+    size_t unsent_max;
+    int64_t idle_ns;
+    int64_t header_read_ns;
+    int64_t body_read_ns;
+    int64_t write_ns;
+    int64_t linger_ns;
+    /// Answers every request with a constant, without calling `on_request`: for benchmarks and tests.
+    bool constant;
+} cb_server_options;
+
+/// Called on a loop's thread; takes the reference of `exchange`.
+typedef void (*cb_request_fn)(void *context, void *loop_context, cb_exchange *exchange);
+
+/// `released(context)` is called once nothing can call `on_request` any more, on any thread.
+cb_server *cb_server_new(
+    cb_loop *const *loops, size_t count, const cb_server_options *options, void *context, cb_request_fn on_request,
+    cb_release_fn released);
+/// Stops accepting, closes every connection, and gives the reference back.
+void cb_server_release(cb_server *server);
+/// Blocks while a name is resolved. Gives 0 or an errno, or with `*resolver` set one of getaddrinfo's codes.
+int cb_server_bind(cb_server *server, const char *host, uint16_t port, uint16_t *actual, bool *resolver);
+/// Stops accepting, closes idle connections, ends the others after their answers; `done(context)` is called once,
+/// when no connection is open. A second call only adds its `done`.
+void cb_server_drain(cb_server *server, void *context, cb_release_fn done);
+/// Closes every connection as it stands.
+void cb_server_abort(cb_server *server);
+size_t cb_server_open(const cb_server *server);
+uint64_t cb_server_accepted(const cb_server *server);
+uint64_t cb_server_refused(const cb_server *server);
+
+typedef struct {
+    const uint8_t *bytes;
+    size_t count;
+} cb_bytes;
+
+void cb_exchange_release(cb_exchange *exchange);
+cb_bytes cb_exchange_method(const cb_exchange *exchange);
+cb_bytes cb_exchange_target(const cb_exchange *exchange);
+cb_bytes cb_exchange_body(const cb_exchange *exchange);
+bool cb_exchange_is_http10(const cb_exchange *exchange);
+size_t cb_exchange_header_count(const cb_exchange *exchange);
+cb_bytes cb_exchange_header_name(const cb_exchange *exchange, size_t index);
+cb_bytes cb_exchange_header_value(const cb_exchange *exchange, size_t index);
+/// The index of the first header of that name at or behind `from`, in any case; SIZE_MAX if there is none.
+size_t cb_exchange_find(const cb_exchange *exchange, const void *name, size_t count, size_t from);
+/// Writes "address:port" and gives its length.
+size_t cb_exchange_remote(const cb_exchange *exchange, char *buffer, size_t capacity);
+
+// The answer: begin, any number of headers, end, without a pause; on the loop's thread, once an exchange. Lost without a
+// word if the connection has ended.
+void cb_respond_begin(cb_exchange *exchange, int status);
+void cb_respond_header(
+    cb_exchange *exchange, const void *name, size_t name_count, const void *value, size_t value_count);
+void cb_respond_end(cb_exchange *exchange, const void *body, size_t count);
+
+#pragma mark - JSON and digests
+
+/// The byte of the first mistake and why, or -1.
+int64_t cb_json_mistake(const void *text, size_t count, size_t depth_max, char *reason, size_t capacity);
+
+typedef struct cb_sha256 cb_sha256;
+cb_sha256 *cb_sha256_new(void);
+bool cb_sha256_add(cb_sha256 *digest, const void *bytes, size_t count);
+/// Writes 32 bytes and frees the digest.
+bool cb_sha256_finish(cb_sha256 *digest, uint8_t *output);
+
+#ifdef __cplusplus
+}
+#endif

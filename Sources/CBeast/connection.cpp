@@ -1,0 +1,342 @@
+#include "connection.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server.hpp"
+
+namespace cb {
+Connection::Connection(cb_loop &loop, cb_server &server, int descriptor, const sockaddr_in6 &remote)
+    : loop_(loop), server_(server), socket_(loop.io), remote_(remote) {
+    boost::system::error_code error;
+    socket_.assign(remote.sin6_family == AF_INET6 ? tcp::v6() : tcp::v4(), descriptor, error);
+    if (error) ::close(descriptor);
+    server_.retain();
+}
+
+Connection::~Connection() { server_.release(); }
+
+void Connection::start() {
+    loop_.add(this);
+    if (server_.is_draining() || loop_.is_stopping() || !socket_.is_open()) return close();
+    enter(State::idle, server_.options.idle_ns);
+    wait_to_read();
+}
+
+void Connection::refuse() {
+    loop_.add(this);
+    if (loop_.is_stopping() || !socket_.is_open()) return close();
+    fail(503, "The server has too many connections.");
+}
+
+void Connection::drain() {
+    if (state_ != State::idle) return;
+    if (out_.empty()) return close();
+    linger_ = true;
+    enter(State::closing, 0);
+}
+
+bool Connection::is_draining() const { return server_.is_draining(); }
+bool Connection::is_output_full() const { return out_.size() - sent_ > server_.options.unsent_max; }
+
+void Connection::enter(State state, int64_t time_ns) {
+    state_ = state;
+    state_deadline_ns_ = time_ns > 0 ? loop_.now_ns() + time_ns : INT64_MAX;
+    set_deadline();
+}
+
+void Connection::queue_flush() {
+    if (flush_queued_) return;
+    flush_queued_ = true;
+    loop_.need_flush(this);
+}
+
+void Connection::queue_ready() {
+    if (ready_queued_) return;
+    ready_queued_ = true;
+    loop_.need_processing(this);
+}
+
+void Connection::drop_exchange() {
+    if (!exchange_) return;
+    // Swift may go on holding it: then its answer goes nowhere.
+    exchange_->connection = nullptr;
+    exchange_->release();
+    exchange_ = nullptr;
+}
+
+void Connection::close() {
+    if (state_ == State::closed) return;
+    state_ = State::closed;
+    deadline_ns = INT64_MAX;
+    drop_exchange();
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+    in_ = {};
+    out_ = {};
+    sent_ = 0;
+    server_.closed();
+    loop_.remove(this);
+}
+
+// MARK: Reading
+
+void Connection::wait_to_read() {
+    if (waiting_to_read_) return;
+    waiting_to_read_ = true;
+    socket_.async_wait(
+        tcp::socket::wait_read, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
+            cb_loop::Turn turn(self->loop_);
+            self->waiting_to_read_ = false;
+            if (self->state_ == State::closed) return;
+            if (error) return self->close();
+            self->on_readable();
+        });
+}
+
+void Connection::on_readable() {
+    if (!is_reading() && state_ != State::lingering) return;
+    auto &scratch = loop_.scratch;
+    auto n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return wait_to_read();
+        return close();
+    }
+    if (state_ == State::lingering) {
+        discarded_ += size_t(n);
+        if (n == 0 || discarded_ > discarded_max) return close();
+        return wait_to_read();
+    }
+    if (n == 0) {
+        // It sends no more. Answers that are still to be sent may be read.
+        drop_exchange();
+        if (out_.empty()) return close();
+        return enter(State::closing, 0);
+    }
+    std::string_view bytes(scratch.data(), size_t(n));
+    if (in_.empty()) return process(bytes, false);
+    in_.append(bytes);
+    process(in_, true);
+}
+
+void Connection::process_ready() {
+    ready_queued_ = false;
+    if (!is_reading()) return;
+    process(in_, true);
+}
+
+void Connection::process(std::string_view bytes, bool from_in) {
+    processing_ = true;
+    stalled_ = false;
+    size_t used = 0;
+    int answers = 0;
+    while (is_reading() && used < bytes.size()) {
+        if (state_ == State::idle && (is_output_full() || answers >= requests_per_turn_max)) {
+            stalled_ = true;
+            break;
+        }
+        size_t n = step(bytes.substr(used));
+        if (n == 0) break;
+        used += n;
+        if (state_ == State::idle) answers++;
+    }
+    processing_ = false;
+    if (state_ == State::closed || state_ == State::closing) {
+        in_ = {};
+        return;
+    }
+    if (from_in) {
+        in_.erase(0, used);
+    } else {
+        in_.assign(bytes.substr(used));
+    }
+    if (in_.empty() && in_.capacity() > kept_capacity_max) in_ = {};
+    // After output comes the flush, which goes on from there.
+    if (!is_reading() || flush_queued_) return;
+    if (stalled_) {
+        if (!is_output_full()) queue_ready();
+    } else {
+        wait_to_read();
+    }
+}
+
+size_t Connection::step(std::string_view bytes) {
+    auto &options = server_.options;
+    switch (state_) {
+        case State::idle:
+            // RFC 9112, 2.2: an empty line in front of a request line is ignored. It does not restart the idle time.
+            if (bytes.substr(0, 2) == "\r\n") return 2;
+            scan_ = {};
+            enter(State::head, options.header_read_ns);
+            return step_head(bytes);
+        case State::head: return step_head(bytes);
+        case State::body: {
+            size_t n = std::min(body_left_, bytes.size());
+            exchange_->body.append(bytes.substr(0, n));
+            body_left_ -= n;
+            if (body_left_ == 0) dispatch();
+            return n;
+        }
+        case State::chunked: {
+            size_t n = chunks_.feed(bytes, exchange_->body, options.body_max, options.header_section_max);
+            if (chunks_.status()) {
+                fail(chunks_.status(), chunks_.detail());
+            } else if (chunks_.is_done()) {
+                dispatch();
+            }
+            return n;
+        }
+        default: return 0;
+    }
+}
+
+size_t Connection::step_head(std::string_view bytes) {
+    auto &options = server_.options;
+    switch (scan_.advance(bytes, options)) {
+        case HeadScan::Result::more: return 0;
+        case HeadScan::Result::failed: fail(scan_.status, scan_.detail); return 0;
+        case HeadScan::Result::complete: break;
+    }
+    size_t used = scan_.end;
+    exchange_ = new cb_exchange(loop_, this, remote_);
+    const char *detail = "";
+    if (int status = exchange_->parse(bytes.substr(0, used), options, detail)) {
+        fail(status, detail);
+        return 0;
+    }
+    if (!exchange_->is_chunked && exchange_->content_length == 0) {
+        dispatch();
+        return used;
+    }
+    if (exchange_->expects_continue && bytes.size() == used) {
+        out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+        queue_flush();
+    }
+    if (exchange_->is_chunked) {
+        chunks_ = {};
+        enter(State::chunked, options.body_read_ns);
+    } else {
+        body_left_ = size_t(exchange_->content_length);
+        // Not all at once: what is announced need not come.
+        exchange_->body.reserve(std::min<size_t>(body_left_, 64 * 1024));
+        enter(State::body, options.body_read_ns);
+    }
+    return used;
+}
+
+// MARK: Answering
+
+void Connection::dispatch() {
+    enter(State::handling, 0);
+    if (server_.options.constant) {
+        static const std::string body(100, 'x');
+        exchange_->begin(200);
+        exchange_->add_header("Content-Type", "application/json");
+        exchange_->add_header("ETag", "\"17\"");
+        return exchange_->end(body);
+    }
+    exchange_->retain();
+    server_.on_request(server_.context, loop_.context, exchange_);
+}
+
+void Connection::answered(bool keep_alive) {
+    drop_exchange();
+    queue_flush();
+    if (!keep_alive) {
+        linger_ = true;
+        return enter(State::closing, 0);
+    }
+    enter(State::idle, server_.options.idle_ns);
+    if (!processing_ && !in_.empty()) queue_ready();
+}
+
+void Connection::fail(int status, const char *detail) {
+    append_problem(out_, loop_, status, detail, true, exchange_ && exchange_->is_head);
+    drop_exchange();
+    // A connection that is closed with bytes unread is reset, and the answer is lost with it.
+    linger_ = true;
+    enter(State::closing, 0);
+    queue_flush();
+}
+
+// MARK: Writing
+
+void Connection::wait_to_write() {
+    if (waiting_to_write_) return;
+    waiting_to_write_ = true;
+    socket_.async_wait(
+        tcp::socket::wait_write, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
+            cb_loop::Turn turn(self->loop_);
+            self->waiting_to_write_ = false;
+            if (self->state_ == State::closed) return;
+            if (error) return self->close();
+            self->queue_flush();
+        });
+}
+
+void Connection::flush() {
+    flush_queued_ = false;
+    if (state_ == State::closed) return;
+    while (sent_ < out_.size()) {
+        auto n = ::send(
+            socket_.native_handle(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0) {
+            sent_ += size_t(n);
+            // Progress: the reader has its time again.
+            write_deadline_ns_ = INT64_MAX;
+            continue;
+        }
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) return close();
+        if (write_deadline_ns_ == INT64_MAX) write_deadline_ns_ = loop_.now_ns() + server_.options.write_ns;
+        set_deadline();
+        // Answers that came since, behind a few that are sent, must not make the buffer grow without end.
+        if (sent_ >= 256 * 1024) {
+            out_.erase(0, sent_);
+            sent_ = 0;
+        }
+        wait_to_write();
+        break;
+    }
+    if (sent_ == out_.size()) {
+        out_.clear();
+        sent_ = 0;
+        if (out_.capacity() > kept_capacity_max) out_ = {};
+        write_deadline_ns_ = INT64_MAX;
+        set_deadline();
+        if (state_ == State::closing) {
+            if (!linger_) return close();
+            boost::system::error_code ignored;
+            socket_.shutdown(tcp::socket::shutdown_send, ignored);
+            enter(State::lingering, server_.options.linger_ns);
+            return wait_to_read();
+        }
+    }
+    if (!is_reading()) return;
+    if (is_output_full()) return;  // its end calls again
+    if (stalled_) {
+        queue_ready();
+    } else if (!ready_queued_) {
+        wait_to_read();
+    }
+}
+
+void Connection::on_deadline() {
+    if (write_deadline_ns_ <= loop_.now_ns()) {
+        // Reset: the kernel must not keep what nobody reads.
+        boost::system::error_code ignored;
+        socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+        return close();
+    }
+    switch (state_) {
+        case State::head: return fail(408, "The header section did not come in time.");
+        case State::body:
+        case State::chunked: return fail(408, "The body did not come in time.");
+        case State::idle:
+            // Not while an answer is under way: then the time to write counts.
+            if (!out_.empty()) return enter(State::idle, server_.options.idle_ns);
+            return close();
+        default: return close();
+    }
+}
+}  // namespace cb

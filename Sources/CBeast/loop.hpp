@@ -1,0 +1,141 @@
+// Internal to CBeast. A loop: a thread with an io_context, driven in turns.
+//
+// A turn is one completion of Asio (bytes to read, a timer, a batch of posted jobs) with everything that follows from
+// it on this thread: the jobs it posts here run before it ends, and then each connection with output sends it once.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <queue>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cbeast.h"
+
+namespace asio = boost::asio;
+
+namespace cb {
+class Connection;
+int64_t boottime_ns();
+
+/// Something open on a loop that must not outlast it.
+struct Closable {
+    virtual ~Closable() = default;
+    virtual void close() = 0;
+};
+
+struct Job {
+    cb_job_fn fn;
+    void *job;
+    void *context;
+};
+
+struct Timed {
+    int64_t at_ns;
+    uint64_t order;
+    Job job;
+    bool operator>(const Timed &other) const {
+        return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
+    }
+};
+}  // namespace cb
+
+struct cb_loop {
+    // The hint 1 says that one thread runs it; others still post.
+    asio::io_context io{1};
+    void *context = nullptr;
+
+    explicit cb_loop(const char *name);
+    ~cb_loop();
+
+    void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release();
+
+    bool start(void *context, cb_release_fn ended);
+    void stop();
+    void join();
+    bool is_current() const { return current_ == this; }
+    bool post(cb::Job job);
+    bool schedule(int64_t at_ns, cb::Job job);
+
+    /// Wraps whatever Asio calls.
+    struct Turn {
+        cb_loop &loop;
+        explicit Turn(cb_loop &l) : loop(l) { loop.begin_turn(); }
+        ~Turn() { loop.end_turn(); }
+    };
+
+    // For connections, on the loop's thread only.
+    void add(cb::Connection *connection);
+    void remove(cb::Connection *connection);
+    void add(cb::Closable *closable) { closables_.push_back(closable); }
+    void remove(cb::Closable *closable) { std::erase(closables_, closable); }
+    bool is_stopping() const { return stopping_; }
+    void need_flush(cb::Connection *connection);
+    void need_processing(cb::Connection *connection);
+    const std::vector<cb::Connection *> &connections() const { return connections_; }
+    int64_t now_ns() const { return now_ns_; }
+    /// "Date: …\r\n" of this second.
+    const std::string &date_line();
+    /// Where a connection reads to; what is not used up by then is copied out.
+    std::vector<char> scratch;
+    /// At least so often the connections' deadlines are looked at. On any thread.
+    void limit_tick(int64_t ns);
+
+private:
+    // Enough to be worth a turn, few enough that a job that posts itself does not keep the loop from reading.
+    static constexpr size_t jobs_per_turn_max = 4096;
+    static constexpr int rounds_per_turn_max = 16;
+    static thread_local cb_loop *current_;
+
+    std::atomic<int> references_{1};
+    std::string name_;
+    std::thread thread_;
+
+    std::mutex mutex_;
+    std::vector<cb::Job> posted_;  // by other threads
+    bool woken_ = false;
+    bool ended_ = false;
+    bool started_ = false;
+
+    // The loop's own thread from here on.
+    std::vector<cb::Job> taken_;
+    std::vector<cb::Job> local_;
+    size_t local_head_ = 0;
+    bool repost_ = false;
+    int depth_ = 0;
+    bool stopping_ = false;
+    std::vector<cb::Connection *> dirty_, dirty_now_, ready_, ready_now_;
+    std::vector<cb::Connection *> connections_;
+    std::vector<cb::Closable *> closables_;
+    std::priority_queue<cb::Timed, std::vector<cb::Timed>, std::greater<>> timers_;
+    uint64_t timer_order_ = 0;
+    int64_t armed_for_ns_ = INT64_MAX;
+    asio::steady_timer timer_{io};
+    asio::steady_timer tick_{io};
+    bool ticking_ = false;
+    std::atomic<int64_t> tick_ns_ = 250'000'000;
+    int64_t now_ns_ = 0;
+    int64_t date_second_ = -1;
+    std::string date_line_;
+    std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_;
+
+    void run(cb_release_fn ended);
+    void begin_turn();
+    void end_turn();
+    bool drain_local();
+    void drain_posted();
+    void run_timers();
+    void arm();
+    void start_ticking();
+    void tick();
+    void process_ready();
+    void flush_dirty();
+};

@@ -1,0 +1,61 @@
+// Internal to CBeast. A server: its acceptors and what its connections share.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "loop.hpp"
+
+namespace cb {
+class Acceptor;
+}
+
+struct cb_server {
+    const cb_server_options options;
+    void *const context;
+    const cb_request_fn on_request;
+    const std::vector<cb_loop *> loops;
+
+    cb_server(
+        std::vector<cb_loop *> loops, const cb_server_options &options, void *context, cb_request_fn on_request,
+        cb_release_fn released);
+    ~cb_server();
+    void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+    int bind(const char *host, uint16_t port, uint16_t &actual, bool &resolver);
+    void drain(void *context, cb_release_fn done);
+    void abort();
+    bool is_draining() const { return draining_.load(std::memory_order_relaxed); }
+
+    /// Hands an accepted descriptor to the next loop. On the first loop's thread.
+    void accepted(int descriptor, const sockaddr_in6 &remote);
+    /// A connection has ended.
+    void closed();
+
+    std::atomic<size_t> open{0};
+    std::atomic<uint64_t> accepted_count{0};
+    std::atomic<uint64_t> refused_count{0};
+
+private:
+    struct Waiter {
+        void *context;
+        cb_release_fn done;
+    };
+
+    const cb_release_fn released_;
+    std::atomic<int> references_{1};
+    std::atomic<bool> draining_{false};
+    size_t next_loop_ = 0;
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<cb::Acceptor>> acceptors_;
+    std::vector<Waiter> waiters_;
+
+    void stop_accepting();
+    void tell_waiters();
+};

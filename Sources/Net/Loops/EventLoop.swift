@@ -1,0 +1,143 @@
+public import AffinityCore
+internal import CBeast
+
+/// A thread that serves connections, timers and the actors pinned to it: the executor of a node.
+///
+/// Called by whoever has work for it, on any thread. Calls Asio's `io_context`.
+///
+/// It works in turns. A turn is one event (bytes that came, a timer, a batch of posts from other threads) and all that
+/// follows from it on this thread: what the turn posts to its own loop runs before the turn ends, without a system call,
+/// and then every connection with output sends it once. Work from other threads wakes the loop once a batch.
+///
+/// It must never be blocked: what waits for a disk, a name server or a lock belongs on a ``ThreadPool``.
+public final class EventLoop: EventExecutor {
+    // Thread-safe by the contract of cbeast.h: every function of a loop can be called on any thread.
+    private let handle: LoopHandle
+    private let anchor: LoopAnchor
+
+    /// Starts the thread, named `name` (the system keeps 15 bytes of it).
+    ///
+    /// - Throws: ``NetError`` with ``NetError/Code/noResources`` if the system has no thread to give.
+    init(name: String) throws(NetError) {
+        handle = LoopHandle(name: name)
+        anchor = LoopAnchor()
+        anchor.loop = self
+        // The thread holds the loop until it ends: jobs refer to it without holding it.
+        let context = Unmanaged.passRetained(self)
+        if !cb_loop_start(handle.pointer, context.toOpaque(), releaseLoop) {
+            context.release()
+            throw NetError(.noResources, "no thread could be started for the event loop \(name)")
+        }
+    }
+
+    /// Whether the caller runs on this loop's thread.
+    public var isCurrent: Bool { cb_loop_is_current(handle.pointer) }
+
+    /// Runs `work` on this loop, later, in the order of the calls of one thread; never inside this call.
+    ///
+    /// Once the loop's group has been shut down the work is dropped.
+    public func post(_ work: @escaping @Sendable () -> Void) {
+        let box = Unmanaged.passRetained(Work(work))
+        if !cb_loop_post(handle.pointer, runWork, box.toOpaque(), nil) { box.release() }
+    }
+
+    /// Runs `work` on this loop at `time` (of ``SystemClock/monotonic``) or soon after it, once.
+    ///
+    /// Work for the same moment runs in the order of the calls of one thread. It is dropped if the group is shut down first.
+    public func schedule(at time: MonotonicTime, _ work: @escaping @Sendable () -> Void) {
+        guard time != .never else { return }
+        let box = Unmanaged.passRetained(Work(work))
+        if !cb_loop_schedule(handle.pointer, time.nanoseconds, runWork, box.toOpaque(), nil) { box.release() }
+    }
+
+    /// Starts a task on this loop; called on the loop's own thread, `body` runs at once, up to its first suspension.
+    ///
+    /// The task is isolated to the loop, and so is `body`: calling an actor that is pinned to this loop costs no hop, and
+    /// after any `await` it goes on here. A function that `body` calls stays here too if it is `nonisolated(nonsending)`;
+    /// a plain nonisolated `async` function of a module without that default hops to the global executor and back.
+    @discardableResult
+    public func start(_ body: nonisolated(nonsending) @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+        guard isCurrent else {
+            let anchor = anchor
+            return Task { await anchor.run(body) }
+        }
+        return anchor.assumeIsolated { $0.runNow(body) }
+    }
+
+    var pointer: OpaquePointer { handle.pointer }
+
+    func stop() { cb_loop_stop(handle.pointer) }
+
+    /// Blocks until the thread has ended; never on a loop's own thread.
+    func join() { cb_loop_join(handle.pointer) }
+}
+
+extension EventLoop {
+    /// Runs a job of Swift's concurrency on this loop; no allocation.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        // A job is one pointer; it is handed through as such, and taken back by `runJob` exactly once.
+        let bits = unsafeBitCast(UnownedJob(job), to: UnsafeMutableRawPointer.self)
+        _ = cb_loop_post(handle.pointer, runJob, bits, Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    /// This loop, for an actor's `unownedExecutor`.
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+
+    /// This loop, for a task's executor preference.
+    public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+
+    /// Stops the process if the caller does not run on this loop.
+    public func checkIsolated() { precondition(isCurrent, "not on the event loop's thread") }
+
+    /// Whether the caller runs on this loop.
+    public func isIsolatingCurrentContext() -> Bool? { isCurrent }
+}
+
+/// The actor that a loop's own tasks are isolated to.
+///
+/// With a mere executor preference the tasks would be on the loop's thread, but in no isolation that shares its serial
+/// executor, and each call of a pinned actor would be queued.
+private actor LoopAnchor {
+    // Written once, before the loop's thread starts; the loop owns the anchor, so it outlives every use.
+    nonisolated(unsafe) unowned(unsafe) var loop: EventLoop!
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    func run(_ body: nonisolated(nonsending) @Sendable () async -> Void) async { await body() }
+
+    func runNow(_ body: nonisolated(nonsending) @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+        Task.immediate { await body() }
+    }
+}
+
+/// Owns one reference to a loop of the C side.
+private struct LoopHandle: ~Copyable, @unchecked Sendable {
+    // cbeast.h: "unless said otherwise a function can be called on any thread".
+    let pointer: OpaquePointer
+
+    init(name: String) { pointer = cb_loop_new(name) }
+
+    deinit { cb_loop_release(pointer) }
+}
+
+/// The one box of a posted closure.
+private final class Work: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}
+
+// Top-level, so that they carry no isolation: C calls them on the loop's thread.
+private nonisolated func runWork(_ job: UnsafeMutableRawPointer?, _: UnsafeMutableRawPointer?) {
+    guard let job else { return }
+    Unmanaged<Work>.fromOpaque(job).takeRetainedValue().body()
+}
+
+private nonisolated func runJob(_ job: UnsafeMutableRawPointer?, _ context: UnsafeMutableRawPointer?) {
+    guard let job, let context else { return }
+    let executor = Unmanaged<EventLoop>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.asUnownedSerialExecutor() }
+    unsafeBitCast(job, to: UnownedJob.self).runSynchronously(on: executor)
+}
+
+private nonisolated func releaseLoop(_ context: UnsafeMutableRawPointer?) {
+    guard let context else { return }
+    Unmanaged<EventLoop>.fromOpaque(context).release()
+}
