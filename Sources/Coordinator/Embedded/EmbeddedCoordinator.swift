@@ -42,11 +42,13 @@ public final class EmbeddedCoordinator: Coordinator {
         try await grants.join(partition, notify)
     }
 
-    /// Gives the partition a higher grant, and says so by one call of its `notify`. Does nothing for a partition that
+    /// Gives the partition a grant above `grant`, and says so by one call of its `notify`. Does nothing for a partition that
     /// has not joined.
     ///
     /// - Throws: as `join`.
-    public func renew(_ partition: PartitionID) async throws(CoordinatorError) { try await grants.renew(partition) }
+    public func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
+        try await grants.renew(partition, above: grant)
+    }
 
     /// Takes the replica out; its `notify` is not called once this has returned.
     public func leave(_ partition: PartitionID) async { await grants.leave(partition) }

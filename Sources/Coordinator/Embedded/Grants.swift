@@ -56,13 +56,13 @@ actor Grants {
         grant(notify)
     }
 
-    func renew(_ partition: PartitionID) async throws(CoordinatorError) {
+    func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
         guard lock != nil else { throw closed }
         guard let before = members[partition] else { return }
-        try await makeRoom()
+        try await makeRoom(above: grant)
         // It may have left, or left and joined, while room was made.
         guard let member = members[partition], member.join == before.join else { return }
-        grant(member.notify)
+        self.grant(member.notify)
     }
 
     func leave(_ partition: PartitionID) { members[partition] = nil }
@@ -81,10 +81,15 @@ actor Grants {
     }
 
     /// Returns when the next grant is durably reserved; nothing runs between that and what the caller does next.
-    private func makeRoom() async throws(CoordinatorError) {
+    ///
+    /// - Parameter grant: the next grant is to be above this one: a log may know more than the file of grants does.
+    private func makeRoom(above grant: UInt64 = 0) async throws(CoordinatorError) {
         while true {
             guard lock != nil else { throw closed }
-            if last < reserved { return }
+            if max(last, grant) < reserved {
+                last = max(last, grant)
+                return
+            }
             if isReserving {
                 await reservationEnded()
                 continue
@@ -96,7 +101,7 @@ actor Grants {
                 waiting = []
                 for continuation in woken { continuation.resume() }
             }
-            let (folder, reserved) = (folder, reserved)
+            let (folder, reserved) = (folder, max(reserved, grant))
             self.reserved = try await Self.inPool(pool) { () throws(CoordinatorError) in
                 try Self.reserve(after: reserved, in: folder)
             }
@@ -111,8 +116,8 @@ actor Grants {
 
     /// Makes a block of grants durable, and returns the last of them.
     private static func reserve(after last: UInt64, in folder: String) throws(CoordinatorError) -> UInt64 {
-        let next = last + EmbeddedCoordinator.blockLength
-        guard next < GrantFile.end else {
+        let (next, overflow) = last.addingReportingOverflow(EmbeddedCoordinator.blockLength)
+        guard !overflow, next < GrantFile.end else {
             throw CoordinatorError(.corrupt, "\(folder)/\(GrantFile.name) has no grants left: \(last) is the last")
         }
         try GrantFile.write(next, in: folder)

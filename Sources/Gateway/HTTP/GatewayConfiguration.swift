@@ -41,7 +41,7 @@ public struct GatewayConfiguration: Sendable {
         let gateway = reader.group("gateway")
         let urls = gateway.list(
             "listeners", default: ["http://127.0.0.1:8080"],
-            TextRule("a list of addresses like http://127.0.0.1:8080") { Listener($0) != nil },
+            each: TextRule("an address like http://127.0.0.1:8080") { Listener($0) != nil },
             doc: "Where the gateway listens. Port 0 takes any that is free.")
         listeners = urls.compactMap(Listener.init)
         deadline = gateway.duration(
@@ -51,28 +51,28 @@ public struct GatewayConfiguration: Sendable {
             "access-log", default: false, doc: "Whether every request becomes a log line.")
         var server = HTTPServerConfiguration()
         let limits = gateway.group("limits")
-        server.maxTarget = limits.size(
+        server.targetLimit = limits.size(
             "target", default: .kibibytes(8), in: .bytes(64) ... .kibibytes(64),
             doc: "How long a request target may be; a longer one is answered with 414."
         ).bytes
-        server.maxHeaderSection = limits.size(
+        server.headerSectionLimit = limits.size(
             "headers", default: .kibibytes(16), in: .bytes(256) ... .mebibytes(1),
             doc: "How long the header section may be; a longer one is answered with 431."
         ).bytes
-        server.maxBody = limits.size(
+        server.bodyLimit = limits.size(
             "body", default: .mebibytes(1), in: .bytes(0) ... .gibibytes(1),
             doc: "How long a body may be; a longer one is answered with 413."
         ).bytes
-        server.maxConnections = limits.integer(
+        server.connectionLimit = limits.integer(
             "connections", default: 10_000, in: 1...1_000_000, unit: "connections",
             doc: "How many connections may be open; more are refused.")
-        server.idleTimeout = limits.duration(
+        server.idleTime = limits.duration(
             "idle", default: .seconds(60), in: .milliseconds(10) ... .seconds(86_400),
             doc: "How long a connection may be idle between two requests.")
-        server.headerTimeout = limits.duration(
+        server.headerReadTime = limits.duration(
             "header-time", default: .seconds(10), in: .milliseconds(10) ... .seconds(3600),
             doc: "How long the header section may take to come; then 408.")
-        server.bodyTimeout = limits.duration(
+        server.bodyReadTime = limits.duration(
             "body-time", default: .seconds(30), in: .milliseconds(10) ... .seconds(3600),
             doc: "How long a body may take to come; then 408.")
         self.server = server

@@ -22,15 +22,16 @@ public final class HTTPGateway: Sendable {
     }
 
     /// What the HTTP server calls for each request.
-    package func handler(_ context: GatewayContext) -> HTTPHandler {
-        let respond = chain(context)
-        return { request in await respond(request) }
-    }
-
-    private func chain(_ context: GatewayContext) -> nonisolated(nonsending) @Sendable (HTTPRequest) async -> HTTPResponse {
-        { [self] http in
+    ///
+    /// - Parameter accessLog: whether every request is reported.
+    package func handler(_ context: GatewayContext, accessLog: Bool = false) -> HTTPHandler {
+        var middleware = middleware
+        if accessLog {
+            middleware.insert(GatewayMiddleware.accessLog(clock: context.clock, report: context.report), at: 0)
+        }
+        return { [self, middleware] http in
             do {
-                return try await answer(http, context).http
+                return try await answer(http, context, middleware[...]).http
             } catch let error as HTTPError {
                 return Response.problem(error).http
             } catch let error as AskError {
@@ -44,7 +45,9 @@ public final class HTTPGateway: Sendable {
         }
     }
 
-    private nonisolated(nonsending) func answer(_ http: HTTPRequest, _ context: GatewayContext) async throws -> Response {
+    private nonisolated(nonsending) func answer(
+        _ http: HTTPRequest, _ context: GatewayContext, _ middleware: ArraySlice<Middleware>
+    ) async throws -> Response {
         let received = context.clock.monotonic
         let method = http.method.rawValue
         if http.target == "*", method == "OPTIONS" {
@@ -63,7 +66,7 @@ public final class HTTPGateway: Sendable {
         let request = Request(
             method: method, http: http, parameters: Array(zip(route.parameters, values)), query: query,
             context: context, received: received)
-        return try await run(request, route.respond, middleware[...])
+        return try await run(request, route.respond, middleware)
     }
 
     private nonisolated(nonsending) func run(

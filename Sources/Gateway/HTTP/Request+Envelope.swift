@@ -9,9 +9,8 @@ extension Request {
     /// - Throws: 400 for a header that cannot be read.
     public func envelope() throws(HTTPError) -> Envelope {
         var envelope = Envelope(deadline: received.advanced(by: try timeout()))
-        if http.headerCount == 0 { return envelope }
         envelope.positions = try positions()
-        envelope.traceparent = http.headers("traceparent").first
+        envelope.traceparent = http.header("traceparent")
         return envelope
     }
 

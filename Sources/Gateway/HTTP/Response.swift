@@ -57,11 +57,13 @@ public struct Response: Sendable {
     }
 }
 
-/// A text as a JSON string literal.
-struct JSONLiteral: CustomStringConvertible {
-    let description: String
+/// A text as a JSON string literal, for answers that are put together by hand.
+public struct JSONLiteral: CustomStringConvertible, Sendable {
+    /// The literal, quotes included.
+    public let description: String
 
-    init(_ text: String) {
+    /// The literal of `text`.
+    public init(_ text: String) {
         var literal = "\""
         for scalar in text.unicodeScalars {
             switch scalar {

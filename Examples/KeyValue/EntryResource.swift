@@ -1,0 +1,88 @@
+import Affinity
+
+/// What HTTP requests for entries become, and what their replies look like.
+struct EntryResource: Sendable {
+    let kv: Service<Entries>
+
+    nonisolated(nonsending) func get(_ request: Request) async throws -> Response {
+        let key = try key(of: request)
+        let conditions = try request.conditions
+        let isStale = try request.staleness() != nil
+        let answer = try await kv.read(Get(key: key), try request.envelope())
+        var headers = [(name: "Affinity-Position", value: answer.reached.token)]
+        // The master's knowledge is of now.
+        if isStale { headers.append(("Age", "0")) }
+        if let item = answer.reply { headers.append(("ETag", item.version.tag)) }
+        switch conditions.check(answer.reply?.version) {
+        case .failed: return failed(headers)
+        case .matched: return Response(status: 304, headers: headers)
+        case .passed: break
+        }
+        guard let item = answer.reply else {
+            return .problem(HTTPError(404, "there is no entry under this key", headers: headers))
+        }
+        return .json(text: item.value, headers: headers)
+    }
+
+    nonisolated(nonsending) func put(_ request: Request) async throws -> Response {
+        let command = Put(
+            key: try key(of: request), value: try request.jsonText(), conditions: try request.conditions)
+        return try response(await kv.commit(command, try request.commandEnvelope()))
+    }
+
+    nonisolated(nonsending) func delete(_ request: Request) async throws -> Response {
+        let command = Delete(key: try key(of: request), conditions: try request.conditions)
+        return try response(await kv.commit(command, try request.commandEnvelope()))
+    }
+
+    nonisolated(nonsending) func add(_ request: Request) async throws -> Response {
+        struct Body: Decodable { let by: Int64 }
+        let command = Add(
+            key: try key(of: request), by: try request.json(Body.self).by, conditions: try request.conditions)
+        return try response(await kv.commit(command, try request.commandEnvelope()))
+    }
+
+    nonisolated(nonsending) func list(_ request: Request) async throws -> Response {
+        let limit = try request.query("limit", as: Int.self) ?? 100
+        guard (1...1000).contains(limit) else { throw HTTPError(400, "limit must be from 1 to 1000") }
+        let isStale = try request.staleness() != nil
+        let query = List(prefix: request.query("prefix") ?? "", after: request.query("after"), limit: limit)
+        let answers = try await kv.scatter(query, try request.envelope()).all()
+        let tokens = answers.map(\.reached.token).joined(separator: ", ")
+        var headers = [(name: "Affinity-Position", value: tokens)]
+        if isStale { headers.append(("Age", "0")) }
+        return .json(text: Page.merged(answers.map(\.reply), limit: limit).json, headers: headers)
+    }
+
+    private func key(of request: Request) throws -> String {
+        let key = request.parameter("key")
+        guard (1...1024).contains(key.utf8.count) else { throw HTTPError(400, "a key has 1 to 1024 bytes") }
+        return key
+    }
+
+    private func response(_ commit: Commit<Written>) throws -> Response {
+        var headers = [(name: "Affinity-Position", value: commit.reached.token)]
+        if commit.isReplay { headers.append(("Idempotency-Replayed", "true")) }
+        let tag = (name: "ETag", value: commit.version.tag)
+        switch commit.reply {
+        case .created: return Response(status: 201, headers: headers + [tag])
+        case .replaced: return Response(status: 204, headers: headers + [tag])
+        case .deleted: return Response(status: 204, headers: headers)
+        case .absent: return .problem(HTTPError(404, "there is no entry under this key", headers: headers))
+        case .sum(let sum): return .json(text: Array("{\"value\":\(sum)}".utf8), headers: headers + [tag])
+        case .refused(let reason): return .problem(HTTPError(422, reason, headers: headers))
+        case .failed(let current):
+            if let current { headers.append(("ETag", current.tag)) }
+            return failed(headers)
+        }
+    }
+
+    private func failed(_ headers: [(name: String, value: String)]) -> Response {
+        .problem(HTTPError(412, "a condition does not hold", headers: headers))
+    }
+}
+
+extension Version {
+    /// As it stands in `ETag`.
+    var tag: String { "\"\(self)\"" }
+}

@@ -1,0 +1,19 @@
+import Affinity
+
+/// The reference service: JSON texts under keys, over HTTP.
+@main enum KeyValue {
+    static func main() async {
+        await Node.main { node in
+            let kv = try node.keyspace("kv", Entries.self)
+            return try HTTPGateway { routes in
+                let resource = EntryResource(kv: kv)
+                routes.on("GET", "/kv/:key") { try await resource.get($0) }
+                routes.on("PUT", "/kv/:key") { try await resource.put($0) }
+                routes.on("DELETE", "/kv/:key") { try await resource.delete($0) }
+                routes.on("POST", "/kv/:key/add") { try await resource.add($0) }
+                routes.on("GET", "/kv", query: ["prefix", "after", "limit"]) { try await resource.list($0) }
+                routes.operations(node)
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+public import AffinityConfiguration
+public import AffinityCore
+public import AffinityGateway
+internal import AffinityNet
+public import AffinityObservability
+internal import Synchronization
+
+/// One process of a system: hosts the partitions of its keyspaces and the gateway to them.
+///
+///     await Node.main { node in
+///         let counters = try node.keyspace("counters", Counters.self)
+///         return try HTTPGateway { routes in
+///             routes.post("/counters/:name") { (by: Int, name: String) in
+///                 try await counters.ask(Add(name: name, by: by))
+///             }
+///             routes.operations(node)
+///         }
+///     }
+///
+/// It is wired from its configuration: the kinds of coordinator, storage and memstore decide which leaves stand
+/// behind the services. Parts are started in the order of their dependence and stopped in the reverse one.
+public final class Node: Sendable {
+    /// Everything that was configured, for components of your own to read their keys from.
+    public let configuration: Configuration
+    /// The node's own keys.
+    public let settings: NodeConfiguration
+    /// The node's log lines.
+    public let log: Log
+
+    let parts: NodeParts
+    private let keyspaces = Mutex<[Keyspace]>([])
+    private let stopping = StopSignal()
+
+    /// A service with its type out of sight.
+    struct Keyspace: Sendable {
+        var name: String
+        var configuration: KeyspaceConfiguration
+        var run: @Sendable () async -> Void
+        var stop: @Sendable () -> Void
+        var status: @Sendable () async -> [ReplicaStatus]
+    }
+
+    /// Makes a node that does not run yet. Reads the configuration; what is wrong with it is reported by `run`.
+    ///
+    /// - Throws: `NetError` if its threads cannot be started.
+    public init(_ configuration: Configuration = .load()) throws {
+        self.configuration = configuration
+        settings = NodeConfiguration(configuration.reader)
+        parts = try NodeParts(settings)
+        log = Log(settings.logLines, clock: parts.clock)
+    }
+
+    /// Makes the service of a keyspace.
+    ///
+    /// - Parameters:
+    ///   - name: its name in the configuration, in `/status` and in its topics.
+    ///   - type: its logic.
+    /// - Throws: `AssemblyError` if the `Partition` subclass has mistakes, or if there is a keyspace of that name.
+    public func keyspace<P: Partition>(_ name: String, _ type: P.Type) throws -> Service<P> {
+        let keys = KeyspaceConfiguration(name, configuration.reader, body: settings.gateway.server.bodyLimit)
+        guard keyspaces.withLock({ $0.allSatisfy { $0.name != name } }) else {
+            throw NodeError(.declaration, "there are two keyspaces named \"\(name)\"")
+        }
+        let service = try Service(
+            name, type, partitions: keys.partitions, on: parts.executors,
+            parts.environment(keys, settings, report: log.reporter), services: parts.services)
+        let keyspace = Keyspace(
+            name: name, configuration: keys, run: { await service.run() }, stop: { service.stop() },
+            status: { await service.status() })
+        keyspaces.withLock { $0.append(keyspace) }
+        return service
+    }
+
+    /// Runs the node until `stop` is called or the process gets SIGTERM or SIGINT; then answers what is in flight.
+    ///
+    /// Order: data folder, coordinator and log, services, gateway; and back.
+    ///
+    /// - Throws: `ConfigurationError` with every mistake, or what kept a part from starting. Nothing runs then.
+    public func run(_ gateway: HTTPGateway) async throws {
+        try configuration.validate()
+        let keyspaces = keyspaces.withLock { $0 }
+        try await parts.open(settings, keyspaces.map { ($0.name, $0.configuration.partitions) }, log)
+        let context = GatewayContext(
+            clock: parts.clock, deadline: settings.gateway.deadline, report: log.reporter)
+        let server: HTTPServer
+        do {
+            server = try HTTPServer(
+                group: parts.loops, configuration: settings.gateway.server,
+                handler: gateway.handler(context, accessLog: settings.gateway.accessLog))
+            for listener in settings.gateway.listeners {
+                let port = try await server.bind(host: listener.host, port: listener.port)
+                log.info("listening", [("address", "http://\(listener.host):\(port)")])
+            }
+        } catch {
+            await parts.close(log)
+            throw error
+        }
+        let signals = Signals([SIGTERM, SIGINT]) { [stopping] in stopping.send() }
+        await withTaskGroup(of: Void.self) { group in
+            for keyspace in keyspaces { group.addTask { await keyspace.run() } }
+            await stopping.wait()
+            log.info("stopping", [])
+            // The gateway first: its requests need the services to answer them.
+            await server.drain(within: settings.drain)
+            for keyspace in keyspaces { keyspace.stop() }
+        }
+        signals.cancel()
+        await parts.close(log)
+        log.info("stopped", [])
+    }
+
+    /// Ends `run` as SIGTERM does.
+    public func stop() { stopping.send() }
+
+    // MARK: - Seen from outside
+
+    /// What `/status` shows.
+    public func status() async -> NodeStatus {
+        var shown: [String: NodeStatus.Keyspace] = [:]
+        for keyspace in keyspaces.withLock({ $0 }) {
+            let replicas = await keyspace.status()
+            shown[keyspace.name] = NodeStatus.Keyspace(
+                partitions: replicas.map { NodeStatus.Partition($0, node: settings.id) })
+        }
+        let member = NodeStatus.Member(
+            id: settings.id.description, address: "\(settings.host):\(settings.port)", state: "up")
+        return NodeStatus(
+            system: settings.system, node: settings.id.description, nodes: [member], keyspaces: shown)
+    }
+
+    /// Why a request could not be answered by every partition now; empty if it could.
+    public func obstacles() async -> [String] {
+        if stopping.isSent { return ["the node is stopping"] }
+        return await status().obstacles
+    }
+}
+
+/// What a node could not do.
+public struct NodeError: Error, Sendable, CustomStringConvertible {
+    /// What kind of failure it is.
+    public struct Code: Hashable, Sendable {
+        private enum Kind { case declaration, layout, io }
+        private let kind: Kind
+
+        /// The program declares what cannot be.
+        public static let declaration = Code(kind: .declaration)
+        /// The data folder was made for other keyspaces.
+        public static let layout = Code(kind: .layout)
+        /// The data folder cannot be used.
+        public static let io = Code(kind: .io)
+    }
+
+    /// What kind of failure it is.
+    public let code: Code
+    /// What happened.
+    public let reason: String
+
+    /// A failure of that kind.
+    public init(_ code: Code, _ reason: String) {
+        self.code = code
+        self.reason = reason
+    }
+
+    /// The reason.
+    public var description: String { reason }
+}
