@@ -50,7 +50,7 @@ let package = Package(
         library("AffinityCoordinator", path: "Coordinator/Embedded", ["AffinityCore"]),
         library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
         library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
-        library("AffinityObservability", path: "Observability", ["AffinityCore"]),
+        library("AffinityObservability", path: "Observability", ["AffinityCore", "AffinityConfiguration"]),
         library(
             "AffinityGateway", path: "Gateway",
             ["AffinityCore", "AffinityNet", "AffinityObservability", "AffinityConfiguration"]),
@@ -74,7 +74,9 @@ let package = Package(
             ["AffinityCore", "AffinityTesting", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityRocksDB"]),
         tests("StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB"]),
         tests("NetTests", ["AffinityNet", "AffinityCore"]),
-        tests("ConfigurationTests", ["AffinityConfiguration", "AffinityObservability"]),
+        tests("ConfigurationTests", ["AffinityConfiguration"]),
+        tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
+        tests("CoordinatorTests", ["AffinityCoordinator", "AffinityCore"]),
         tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore"]),
         tests(
             "IntegrationTests",
