@@ -39,10 +39,10 @@ private final class Told: Sendable {
         let told = Told()
         try await coordinator.join(partition, notify: told.notify)
         #expect(told.grants == [1])
-        try await coordinator.renew(partition)
+        try await coordinator.renew(partition, above: 0)
         #expect(told.grants == [1, 2])
         await coordinator.leave(partition)
-        try await coordinator.renew(partition)
+        try await coordinator.renew(partition, above: 0)
         #expect(told.grants == [1, 2])
         try await coordinator.join(partition, notify: told.notify)
         #expect(told.grants == [1, 2, 3])
@@ -54,7 +54,7 @@ private final class Told: Sendable {
         for _ in 0..<5 {
             let coordinator = try await coordinator()
             try await coordinator.join(partition, notify: told.notify)
-            try await coordinator.renew(partition)
+            try await coordinator.renew(partition, above: 0)
             // Not closed: the lock goes with the object, as with a process that is killed.
         }
         #expect(told.grants.count == 10)
@@ -73,7 +73,7 @@ private final class Told: Sendable {
             try await coordinator.join(PartitionID(keyspace: "kv", number: number), notify: told.notify)
         }
         #expect(runs.load(ordering: .relaxed) == 1)
-        for _ in 0..<4_000 { try await coordinator.renew(partition) }
+        for _ in 0..<4_000 { try await coordinator.renew(partition, above: 0) }
         #expect(told.grants == (1...5_024).map { UInt64($0) })
         #expect(runs.load(ordering: .relaxed) == 2)
         let reserved = try #require(GrantFile.parse(Array(Data(contentsOf: URL(filePath: file)))))
@@ -89,7 +89,7 @@ private final class Told: Sendable {
                 group.addTask {
                     let partition = PartitionID(keyspace: "kv", number: number)
                     try? await coordinator.join(partition, notify: told.notify)
-                    for _ in 0..<200 { try? await coordinator.renew(partition) }
+                    for _ in 0..<200 { try? await coordinator.renew(partition, above: 0) }
                 }
             }
         }
@@ -134,7 +134,7 @@ private final class Told: Sendable {
         await coordinator.close()
         await coordinator.close()
         #expect(await code { try await coordinator.join(partition, notify: told.notify) }?.code == .closed)
-        #expect(await code { try await coordinator.renew(partition) }?.code == .closed)
+        #expect(await code { try await coordinator.renew(partition, above: 0) }?.code == .closed)
         await coordinator.leave(partition)
         #expect(told.grants == [1])
     }
@@ -194,13 +194,13 @@ private final class Told: Sendable {
         let coordinator = try await coordinator()
         let told = Told()
         try await coordinator.join(partition, notify: told.notify)
-        for _ in 1..<EmbeddedCoordinator.blockLength { try await coordinator.renew(partition) }
+        for _ in 1..<EmbeddedCoordinator.blockLength { try await coordinator.renew(partition, above: 0) }
         // A folder in the place of the draft makes the next write fail.
         try FileManager.default.createDirectory(atPath: file + ".new", withIntermediateDirectories: false)
-        #expect(await code { try await coordinator.renew(partition) }?.code == .io)
+        #expect(await code { try await coordinator.renew(partition, above: 0) }?.code == .io)
         #expect(told.grants.last == EmbeddedCoordinator.blockLength)
         try FileManager.default.removeItem(atPath: file + ".new")
-        try await coordinator.renew(partition)
+        try await coordinator.renew(partition, above: 0)
         #expect(told.grants.last == EmbeddedCoordinator.blockLength + 1)
     }
 }

@@ -1,5 +1,5 @@
-public import AffinityCore
-public import AffinityNet
+package import AffinityCore
+package import AffinityNet
 internal import AffinityObservability
 
 /// The node's outer face over HTTP: finds the route of a request, runs its handler, answers.

@@ -42,7 +42,7 @@ public final class Routes {
     }
 
     /// Declares a route for `GET`: path parameters in order, the reply as JSON.
-    public func get<each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable>(
+    public func get<each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable & SendableMetatype>(
         _ path: String, _ handler: nonisolated(nonsending) @escaping @Sendable (repeat each Parameter) async throws -> Reply
     ) {
         add("GET", path, count((repeat (each Parameter).self))) { request, names in
@@ -53,7 +53,7 @@ public final class Routes {
     }
 
     /// Declares a route for `POST`: the body from JSON, path parameters in order, the reply as JSON.
-    public func post<Body: Decodable & Sendable, each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable>(
+    public func post<Body: Decodable & Sendable, each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable & SendableMetatype>(
         _ path: String,
         _ handler: nonisolated(nonsending) @escaping @Sendable (Body, repeat each Parameter) async throws -> Reply
     ) {
