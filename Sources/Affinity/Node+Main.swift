@@ -1,4 +1,4 @@
-public import AffinityConfiguration
+internal import AffinityConfiguration
 public import AffinityGateway
 internal import Foundation
 
@@ -9,7 +9,7 @@ extension Node {
     /// 1 for whatever else kept the node from running; the reason goes to standard error.
     ///
     /// - Parameter assemble: declares keyspaces and routes; nothing runs before it returns.
-    public static func main(_ assemble: (Node) throws -> HTTPGateway) async -> Never {
+    public nonisolated(nonsending) static func main(_ assemble: (Node) throws -> HTTPGateway) async -> Never {
         do {
             let configuration = Configuration.load()
             let node = try Node(configuration)

@@ -95,7 +95,7 @@ public final class Node: Sendable {
             await parts.close(log)
             throw error
         }
-        let signals = Signals([SIGTERM, SIGINT]) { [stopping] in stopping.send() }
+        let signals = Signals.untilTermination { [stopping] in stopping.send() }
         await withTaskGroup(of: Void.self) { group in
             for keyspace in keyspaces { group.addTask { await keyspace.run() } }
             await stopping.wait()

@@ -6,6 +6,7 @@ internal import AffinityNet
 internal import AffinityObservability
 internal import AffinityRocksDB
 internal import AffinityRocksDBMemStore
+internal import FoundationEssentials
 internal import Synchronization
 
 /// What a node is wired from, by kind: loops, blocking pool, and the leaves behind the services.
@@ -25,7 +26,8 @@ final class NodeParts: Sendable {
     }
 
     init(_ settings: NodeConfiguration) throws {
-        loops = try EventLoopGroup(count: settings.loops)
+        loops = try EventLoopGroup(
+            count: settings.loops > 0 ? settings.loops : ProcessInfo.processInfo.activeProcessorCount)
         pool = ThreadPool(threads: 4)
         rocksdb = RocksDBShared(cacheBytes: settings.blockCache.bytes, writeBufferBytes: settings.writeBuffer.bytes)
     }

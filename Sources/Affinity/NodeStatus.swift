@@ -1,4 +1,4 @@
-public import AffinityCore
+internal import AffinityCore
 
 /// What `/status` shows.
 public struct NodeStatus: Encodable, Sendable {

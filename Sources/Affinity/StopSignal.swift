@@ -24,19 +24,33 @@ final class StopSignal: Sendable {
 
 /// Turns signals of the process into calls, for as long as it is kept.
 final class Signals: Sendable {
-    private let sources: [any DispatchSourceSignal & Sendable]
+    private let cancelAll: @Sendable () -> Void
 
-    init(_ numbers: [Int32], _ body: @escaping @Sendable () -> Void) {
+    /// Calls `body` for SIGTERM and SIGINT, which no longer end the process by themselves.
+    static func untilTermination(_ body: @escaping @Sendable () -> Void) -> Signals {
         // A client that goes away must not end the process.
         signal(SIGPIPE, SIG_IGN)
-        sources = numbers.map { number in
+        return Signals([SIGTERM, SIGINT], body)
+    }
+
+    private init(_ numbers: [Int32], _ body: @escaping @Sendable () -> Void) {
+        let cancels = numbers.map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler(handler: DispatchWorkItem(block: body))
             source.resume()
-            return source
+            let kept = Kept(source)
+            return { @Sendable in kept.source.cancel() }
         }
+        cancelAll = { for cancel in cancels { cancel() } }
     }
 
-    func cancel() { for source in sources { source.cancel() } }
+    func cancel() { cancelAll() }
+
+    /// Unchecked: Dispatch's objects may be used on any thread, but their protocols do not say so.
+    private final class Kept: @unchecked Sendable {
+        let source: any DispatchSourceSignal
+
+        init(_ source: any DispatchSourceSignal) { self.source = source }
+    }
 }

@@ -101,12 +101,12 @@ final class RocksDBMemStore: MemStore {
         self.checkpoint = checkpoint
     }
 
-    func flush() async throws(MemStoreError) {
+    nonisolated(nonsending) func flush() async throws(MemStoreError) {
         let database = database
         try await run { try database.flush() }
     }
 
-    func copy(to path: String) async throws(MemStoreError) {
+    nonisolated(nonsending) func copy(to path: String) async throws(MemStoreError) {
         let database = database
         try await run {
             // RocksDB flushes for a copy only what a write-ahead log would bring back, and there is none.
@@ -115,7 +115,7 @@ final class RocksDBMemStore: MemStore {
         }
     }
 
-    func close() async {
+    nonisolated(nonsending) func close() async {
         let database = database
         // What cannot be written now is read from the changelog again: the database stays a prefix of the batches.
         try? await run { try database.close() }
@@ -125,7 +125,7 @@ final class RocksDBMemStore: MemStore {
 
     private var damaged: MemStoreError { MemStoreError(.corrupt, "\(database.path): an entry is damaged") }
 
-    private func run(_ body: @escaping @Sendable () throws -> Void) async throws(MemStoreError) {
+    private nonisolated(nonsending) func run(_ body: @escaping @Sendable () throws -> Void) async throws(MemStoreError) {
         do {
             try await pool.run(body)
         } catch {
