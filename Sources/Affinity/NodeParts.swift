@@ -52,7 +52,7 @@ final class NodeParts: Sendable {
     /// Opens coordinator and log. The coordinator first: it locks the data folder.
     func open(_ settings: NodeConfiguration, _ keyspaces: [(name: String, partitions: Int)], _ log: Log) async throws {
         let coordinator = try await EmbeddedCoordinator.open(
-            folder: settings.data, node: settings.id, pool: pool.blocking)
+            folder: settings.data, pool: pool.blocking)
         opened.withLock { $0.coordinator = coordinator }
         do {
             try await pool.blocking.run { try DataLayout(folder: settings.data).check(keyspaces) }

@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// Takes finished lines and writes them on a thread of its own, so that nobody who logs ever waits for a pipe.
 ///
-/// What waits to be written is bounded. When it is full, newer lines are dropped and counted, and a line says how
+/// What waits to be written is bounded (and as much again may be on its way). When it is full, newer lines are dropped and counted, and a line says how
 /// many there were as soon as there is room.
 ///
 /// Called by `Log`. Calls `C/LineOutput`.
@@ -22,7 +22,8 @@ public final class LogWriter: Sendable {
 
     private let core: Core
 
-    /// Writes to `fileDescriptor`, which stays open and belongs to the caller.
+    /// Writes to `fileDescriptor`, which belongs to the caller and has to stay open until `flush` has said that
+    /// everything is written.
     public init(fileDescriptor: Int32) {
         let core = Core(LineOutput(descriptor: fileDescriptor))
         self.core = core

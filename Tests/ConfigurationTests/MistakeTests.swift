@@ -136,6 +136,11 @@ import Testing
         #expect(example(environment: [name: value]).mistakes == [expected])
     }
 
+    @Test func variablesOfKubernetesAreNamed() {
+        let mistakes = example(environment: ["AFFINITY_PORT_8080_TCP_ADDR": "10.0.0.1"]).mistakes
+        #expect(mistakes.first?.contains("enableServiceLinks") == true)
+    }
+
     @Test func allMistakesComeTogetherAndInOrder() {
         let mistakes = example(
             "gateway:\n  compress: no\n  limits: { held: 0 }\nfoo: 1", arguments: ["--bar=1", "--node.id="],

@@ -27,7 +27,7 @@ private final class Told: Sendable {
     private var file: String { "\(folder)/grants" }
 
     private func coordinator(pool: BlockingPool = .inline) async throws(CoordinatorError) -> EmbeddedCoordinator {
-        try await EmbeddedCoordinator.open(folder: folder, node: NodeID("n1"), pool: pool)
+        try await EmbeddedCoordinator.open(folder: folder, pool: pool)
     }
 
     private func code(_ body: () async throws -> Void) async -> CoordinatorError? {
@@ -139,6 +139,31 @@ private final class Told: Sendable {
         #expect(told.grants == [1])
     }
 
+    @Test func closingAwaitsTheWriteAndLetsNobodyIn() async throws {
+        let held = Mutex<[@Sendable () -> Void]>([])
+        let isHolding = Atomic(false)
+        let pool = BlockingPool { work in
+            if isHolding.load(ordering: .acquiring) { held.withLock { $0.append(work) } } else { work() }
+        }
+        let coordinator = try await coordinator(pool: pool)
+        let told = Told()
+        for _ in 0..<EmbeddedCoordinator.blockLength { try await coordinator.join(partition, notify: told.notify) }
+        isHolding.store(true, ordering: .releasing)
+        async let late: Void = coordinator.join(partition, notify: told.notify)
+        while held.withLock({ $0.isEmpty }) { await Task.yield() }
+        async let end: Void = coordinator.close()
+        while (try? await coordinator.renew(PartitionID(keyspace: "x", number: 0))) != nil {
+            await Task.yield()
+        }
+        #expect(await code { _ = try await self.coordinator() }?.code == .inUse)
+        for work in held.withLock({ $0 }) { work() }
+        await end
+        let refused = (try? await late) == nil
+        #expect(refused)
+        #expect(told.grants.count == Int(EmbeddedCoordinator.blockLength))
+        try await self.coordinator().close()
+    }
+
     @Test func damageIsAnErrorThatNamesTheFile() async throws {
         try await coordinator().close()
         let good = try Data(contentsOf: URL(filePath: file))
@@ -177,7 +202,7 @@ private final class Told: Sendable {
     @Test func whatCannotBeUsedSaysSo() async throws {
         for (path, words) in [("/proc/affinity", "/proc/affinity"), ("/dev/null", "/dev/null"), ("", "cannot")] {
             let error = await code {
-                _ = try await EmbeddedCoordinator.open(folder: path, node: NodeID("n1"), pool: .inline)
+                _ = try await EmbeddedCoordinator.open(folder: path, pool: .inline)
             }
             #expect(error?.code == .io)
             #expect(error?.reason.contains(words) == true)

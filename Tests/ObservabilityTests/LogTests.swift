@@ -165,6 +165,18 @@ private final class Pipe: Sendable {
         #expect(lines.last?.contains("after") == true)
     }
 
+    // Fewer bytes than a pipe holds: what nobody reads within a second is given up at exit.
+    @Test func theEndOfTheProcessLosesNothing() async throws {
+        let result = try await #require(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            let log = Log(LogConfiguration(level: .info, format: .json))
+            for number in 0..<500 { log.info("line", [("number", "\(number)")]) }
+            exit(0)
+        }
+        let text = String(decoding: result.standardErrorContent, as: UTF8.self)
+        #expect(text.contains(#"{"number":"499"}"#))
+        #expect(text.split(separator: "\n").count(where: { $0.contains(#""message":"line""#) }) == 500)
+    }
+
     @Test func aReaderThatIsGoneHarmsNobody() {
         var ends: [Int32] = [0, 0]
         Glibc.pipe(&ends)

@@ -74,8 +74,18 @@ struct UnknownKeys {
             } else if matches.isEmpty {
                 let isListed = mistakes.count < ConfigurationError.listedMax
                 let near = isListed ? NearestName.find(variable.uppercased(), in: keys.keys.sorted()) : nil
-                mistakes.append(ConfigurationMistake(source, "no key has this variable", suggestion: near))
+                mistakes.append(
+                    ConfigurationMistake(
+                        source, "no key has this variable", expected: Self.expected(variable), suggestion: near))
             }
         }
+    }
+
+    /// Kubernetes gives every pod variables for every service; those of a service called `affinity` look like ours.
+    private static func expected(_ variable: String) -> String? {
+        let isService =
+            variable.hasPrefix("AFFINITY_SERVICE_") || variable.hasPrefix("AFFINITY_PORT_")
+            || variable == "AFFINITY_PORT"
+        return isService ? "enableServiceLinks: false, if Kubernetes set it for a service called affinity" : nil
     }
 }

@@ -18,14 +18,13 @@ public final class EmbeddedCoordinator: Coordinator {
     ///
     /// - Parameters:
     ///   - folder: the coordinator's own; it is made if it is not there.
-    ///   - node: the node that is master of everything.
     ///   - pool: where file work runs.
     /// - Throws: `CoordinatorError`: `.inUse` if another process (or another coordinator of this one) has the folder,
     ///   `.corrupt` if the file with the grants is damaged, `.io` if the folder cannot be used.
     public static func open(
-        folder: String, node: NodeID, pool: BlockingPool
+        folder: String, pool: BlockingPool
     ) async throws(CoordinatorError) -> EmbeddedCoordinator {
-        EmbeddedCoordinator(try await Grants.open(folder: folder, node: node, pool: pool))
+        EmbeddedCoordinator(try await Grants.open(folder: folder, pool: pool))
     }
 
     private init(_ grants: Grants) { self.grants = grants }

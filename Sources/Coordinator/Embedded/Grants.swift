@@ -6,9 +6,10 @@ internal import AffinityCore
 /// after the other and makes `leave` final.
 actor Grants {
     private let folder: String
-    private let node: NodeID
     private let pool: BlockingPool
     private var lock: FolderLock?
+    /// Set before the lock is given back, so that nobody joins while the last write is awaited.
+    private var isClosed = false
     /// The last grant that was given out, and the last that is durably reserved.
     private var last: UInt64
     private var reserved: UInt64
@@ -25,17 +26,16 @@ actor Grants {
     }
 
     private init(
-        folder: String, node: NodeID, pool: BlockingPool, lock: consuming FolderLock, last: UInt64, reserved: UInt64
+        folder: String, pool: BlockingPool, lock: consuming FolderLock, last: UInt64, reserved: UInt64
     ) {
         self.folder = folder
-        self.node = node
         self.pool = pool
         self.lock = consume lock
         self.last = last
         self.reserved = reserved
     }
 
-    static func open(folder: String, node: NodeID, pool: BlockingPool) async throws(CoordinatorError) -> Grants {
+    static func open(folder: String, pool: BlockingPool) async throws(CoordinatorError) -> Grants {
         try await inPool(pool) { () throws(CoordinatorError) in
             try Files.makeFolder(folder)
             let lock = try FolderLock(folder: folder)
@@ -43,7 +43,7 @@ actor Grants {
             let last = try GrantFile.read(in: folder)
             let reserved = try reserve(after: last, in: folder)
             return Grants(
-                folder: folder, node: node, pool: pool, lock: lock, last: last, reserved: reserved)
+                folder: folder, pool: pool, lock: lock, last: last, reserved: reserved)
         }
     }
 
@@ -57,7 +57,7 @@ actor Grants {
     }
 
     func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
-        guard lock != nil else { throw closed }
+        guard !isClosed else { throw closed }
         guard let before = members[partition] else { return }
         try await makeRoom(above: grant)
         // It may have left, or left and joined, while room was made.
@@ -68,6 +68,7 @@ actor Grants {
     func leave(_ partition: PartitionID) { members[partition] = nil }
 
     func close() async {
+        isClosed = true
         members = [:]
         // A file that is being written must not be written behind the lock's back.
         while isReserving { await reservationEnded() }
@@ -85,7 +86,7 @@ actor Grants {
     /// - Parameter grant: the next grant is to be above this one: a log may know more than the file of grants does.
     private func makeRoom(above grant: UInt64 = 0) async throws(CoordinatorError) {
         while true {
-            guard lock != nil else { throw closed }
+            guard !isClosed else { throw closed }
             if max(last, grant) < reserved {
                 last = max(last, grant)
                 return
