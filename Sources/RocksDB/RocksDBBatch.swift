@@ -1,7 +1,10 @@
 internal import CRocksDB
 
-/// Some writes that a database takes together. One thread at a time.
-public struct RocksDBBatch: ~Copyable {
+/// Some writes that a database takes together.
+///
+/// Unchecked: a batch has one owner, every method that changes it is `mutating`, and RocksDB's `WriteBatch` allows
+/// the others on several threads at once (rocksdb/write_batch.h).
+public struct RocksDBBatch: ~Copyable, @unchecked Sendable {
     let pointer: OpaquePointer
 
     /// An empty batch.
@@ -35,8 +38,11 @@ public struct RocksDBBatch: ~Copyable {
         }
     }
 
+    /// Removes what stands under `key`.
+    public mutating func delete(_ key: [UInt8]) { delete([], key) }
+
     /// Removes what stands under the key `prefix` + `key`.
-    public mutating func delete(_ prefix: [UInt8] = [], _ key: [UInt8]) {
+    public mutating func delete(_ prefix: [UInt8], _ key: [UInt8]) {
         withCBytes(prefix) { prefix in
             withCBytes(key) { key in crocks_batch_delete(pointer, prefix, key) }
         }

@@ -1,0 +1,254 @@
+internal import AffinityCore
+internal import AffinityRocksDB
+internal import Synchronization
+
+/// Gathers the records of all partitions and writes what has gathered with one sync: group commit.
+///
+/// `append` puts records into a batch that all partitions share, under a lock, on their executors. One thread takes
+/// the batch whenever it has finished the one before, writes it, and posts the acknowledgements, once an executor.
+/// The records of one command are in one batch, so a crash leaves all of them or none. What may gather is bounded by
+/// the partitions: each bounds its bytes in flight.
+final class LogWriter: Sendable {
+    /// A record on which the word is out.
+    private struct Entry {
+        var use: LocalPartitionLog
+        var changelog: Int
+        var offset: Offset
+        var error: LogError?
+    }
+
+    private struct State: ~Copyable {
+        var batch = RocksDBBatch()
+        var entries: [Entry] = []
+        /// Those who wait until everything before them was written.
+        var drains: [CheckedContinuation<Void, Never>] = []
+        var scratch: [UInt8] = []
+        var database: RocksDB?
+        var failure: LogError?
+        var isSleeping = false
+        var isStopping = false
+        /// The thread has ended.
+        var isDone = false
+
+        /// Whether the thread sleeps and the caller has to wake it.
+        mutating func wake() -> Bool {
+            defer { isSleeping = false }
+            return isSleeping
+        }
+    }
+
+    private enum Work {
+        case sleep, stop
+        case write([Entry], drains: [CheckedContinuation<Void, Never>], RocksDB?)
+    }
+
+    private let state: Mutex<State>
+    private let wakeUp = Semaphore()
+    private let maxRecordBytes: Int
+    private let clock: any NodeClock
+    private let report: Reporter
+
+    /// A batch that grew beyond this gives its memory back.
+    private static let keptBatchBytes = 4 << 20
+
+    init(_ database: RocksDB, maxRecordBytes: Int, clock: any NodeClock, report: @escaping Reporter) {
+        var state = State()
+        state.database = database
+        self.state = Mutex(state)
+        self.maxRecordBytes = maxRecordBytes
+        self.clock = clock
+        self.report = report
+    }
+
+    // MARK: - Appending
+
+    /// Takes the records of one command. On the executor of `use`; blocks only while another partition appends.
+    func append(_ records: [OutgoingRecord], of use: LocalPartitionLog) {
+        if records.isEmpty { return }
+        let now = clock.now
+        let isAsleep = state.withLock { state in
+            let refusal = use.refusal ?? state.failure ?? (state.isStopping ? LocalLog.closedError : nil)
+            if let error = refusal ?? tooLarge(records) {
+                use.fail(error)
+                for record in records {
+                    state.entries.append(Entry(use: use, changelog: record.changelog, offset: .zero, error: error))
+                }
+            } else {
+                for record in records {
+                    let stream = use.streams[record.changelog]
+                    let offset = stream.take()
+                    RecordCodec.encode(record.record, at: offset, appended: now, into: &state.scratch)
+                    state.batch.put(stream.prefix, LogSchema.bytes(offset.rawValue), state.scratch)
+                    state.entries.append(Entry(use: use, changelog: record.changelog, offset: offset, error: nil))
+                }
+            }
+            return state.wake()
+        }
+        if isAsleep { wakeUp.signal() }
+    }
+
+    /// Returns when everything that was appended before has its word.
+    func drain() async {
+        await withCheckedContinuation { continuation in
+            let (isDone, isAsleep) = state.withLock { state in
+                if !state.isDone { state.drains.append(continuation) }
+                return (state.isDone, state.wake())
+            }
+            if isAsleep { wakeUp.signal() }
+            if isDone { continuation.resume() }
+        }
+    }
+
+    // MARK: - The database
+
+    /// The database; `nil` while there is none.
+    var database: RocksDB? { state.withLock { $0.database } }
+
+    /// Why nothing can be written; `nil` if it can.
+    var failure: LogError? { state.withLock { $0.failure } }
+
+    /// Takes the database away before it is closed: appends fail with `error` until there is another.
+    func takeDatabase(_ error: LogError) -> RocksDB? {
+        state.withLock { state in
+            Self.fail(&state, error)
+            defer { state.database = nil }
+            return state.database
+        }
+    }
+
+    /// Goes on with another database, opened anew.
+    func setDatabase(_ database: RocksDB) {
+        state.withLock { state in
+            state.database = database
+            state.failure = nil
+        }
+    }
+
+    // MARK: - The thread
+
+    /// Takes no more records; `run` returns when those that are there have their word.
+    func stop() {
+        state.withLock { state in
+            state.isStopping = true
+            state.isSleeping = false
+        }
+        wakeUp.signal()
+    }
+
+    /// Writes until `stop` is called. On the thread that belongs to the writer.
+    func run() {
+        var batch = RocksDBBatch()
+        while true {
+            let work: Work = state.withLock { state in
+                if state.entries.isEmpty && state.drains.isEmpty {
+                    state.isSleeping = !state.isStopping
+                    state.isDone = state.isStopping
+                    return state.isStopping ? .stop : .sleep
+                }
+                swap(&state.batch, &batch)
+                defer {
+                    state.entries = []
+                    state.entries.reserveCapacity(256)
+                    state.drains = []
+                }
+                return .write(state.entries, drains: state.drains, state.database)
+            }
+            switch work {
+            case .sleep: wakeUp.wait()
+            case .stop: return
+            case .write(let entries, let drains, let database):
+                let error = write(&batch, entries, database)
+                hand(out: entries, error)
+                for drain in drains { drain.resume() }
+                if batch.size > Self.keptBatchBytes { batch = RocksDBBatch() }
+                batch.clear()
+            }
+        }
+    }
+
+    private func write(_ batch: inout RocksDBBatch, _ entries: [Entry], _ database: RocksDB?) -> LogError? {
+        if batch.isEmpty { return nil }
+        for (stream, end) in ends(entries) { batch.put(LogSchema.endKey(stream.id), LogSchema.bytes(end.rawValue)) }
+        do {
+            guard let database else { throw LogError(.io, "the log is being opened again") }
+            try database.write(batch, sync: true)
+            for (stream, end) in ends(entries) { stream.advance(to: end) }
+            return nil
+        } catch {
+            let error = LogError(error)
+            state.withLock { Self.fail(&$0, error) }
+            for entry in entries { entry.use.fail(error) }
+            report(Report(.error, "the log cannot be written", [("reason", error.reason)]))
+            return error
+        }
+    }
+
+    /// Where each changelog ends behind the entries.
+    private func ends(_ entries: [Entry]) -> [(LogStream, Offset)] {
+        var ends: [(stream: LogStream, end: Offset)] = []
+        var places: [ObjectIdentifier: Int] = [:]
+        var last = -1
+        for entry in entries where entry.error == nil {
+            let stream = entry.use.streams[entry.changelog]
+            if last < 0 || ends[last].stream !== stream {
+                last = places[ObjectIdentifier(stream), default: ends.count]
+                if last == ends.count {
+                    places[ObjectIdentifier(stream)] = last
+                    ends.append((stream, .zero))
+                }
+            }
+            ends[last].end = entry.offset.next
+        }
+        return ends.map { ($0.stream, $0.end) }
+    }
+
+    /// Posts the acknowledgements: one closure an executor, one batch a partition.
+    private func hand(out entries: [Entry], _ error: LogError?) {
+        var batches: [(use: LocalPartitionLog, acks: [LogAck])] = []
+        var places: [ObjectIdentifier: Int] = [:]
+        var last = -1
+        for entry in entries {
+            if last < 0 || batches[last].use !== entry.use {
+                last = places[ObjectIdentifier(entry.use), default: batches.count]
+                if last == batches.count {
+                    places[ObjectIdentifier(entry.use)] = last
+                    batches.append((entry.use, []))
+                }
+            }
+            let failure = entry.error ?? error
+            batches[last].acks.append(
+                LogAck(changelog: entry.changelog, result: failure.map { .failure($0) } ?? .success(entry.offset)))
+        }
+        var executors: [ObjectIdentifier: [(use: LocalPartitionLog, acks: [LogAck])]] = [:]
+        for batch in batches { executors[ObjectIdentifier(batch.use.gate.executor), default: []].append(batch) }
+        for group in executors.values {
+            group[0].use.gate.executor.post {
+                for batch in group { batch.use.gate.deliver(batch.acks) }
+            }
+        }
+    }
+
+    // MARK: - Private
+
+    /// Nothing that has gathered is written; whoever wrote it has to open its partition anew.
+    ///
+    /// The batch goes in the same moment in which the failure begins: were it written after the log has recovered,
+    /// there would be a gap before it.
+    private static func fail(_ state: inout State, _ error: LogError) {
+        state.failure = error
+        state.batch.clear()
+        for index in state.entries.indices where state.entries[index].error == nil {
+            state.entries[index].error = error
+            state.entries[index].use.fail(error)
+        }
+    }
+
+    private func tooLarge(_ records: [OutgoingRecord]) -> LogError? {
+        for record in records {
+            let size = RecordCodec.size(record.record)
+            guard size > maxRecordBytes else { continue }
+            return LogError(.tooLarge, "a record of \(size) bytes; the log takes \(maxRecordBytes)")
+        }
+        return nil
+    }
+}

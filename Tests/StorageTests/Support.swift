@@ -1,0 +1,185 @@
+import AffinityCore
+import AffinityLocalLog
+import AffinityRocksDB
+import AffinityTesting
+import Foundation
+import Synchronization
+import Testing
+
+/// A folder of its own for a test, removed with the object.
+final class TemporaryFolder: Sendable {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.appendingPathComponent("affinity-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+let shared = RocksDBShared(cacheBytes: 8 << 20, writeBufferBytes: 64 << 20)
+let pool = BlockingPool { work in Thread { work() }.start() }
+let partition = PartitionID(keyspace: "accounts", number: 3)
+let changelogs = [
+    ChangeLogDeclaration(name: "balances", controlKey: [0]), ChangeLogDeclaration(name: "names", controlKey: [0]),
+]
+
+/// Collects reports of a log.
+final class Reports: Sendable {
+    private let all = Mutex<[Report]>([])
+
+    var reporter: Reporter { { report in self.all.withLock { $0.append(report) } } }
+    var messages: [String] { all.withLock { $0.map(\.message) } }
+}
+
+/// Collects acknowledgements, and wakes who waits for them.
+final class Acks: Sendable {
+    private struct State {
+        var batches: [[LogAck]] = []
+        var waiter: (count: Int, continuation: CheckedContinuation<Void, Never>)?
+        var count: Int { batches.reduce(0) { $0 + $1.count } }
+    }
+
+    private let state = Mutex(State())
+
+    var batches: [[LogAck]] { state.withLock { $0.batches } }
+    var all: [LogAck] { batches.flatMap { $0 } }
+    /// `changelog:offset`, or the code of the failure.
+    var texts: [String] { all.map { text($0) } }
+
+    func take(_ acks: [LogAck]) {
+        let ready = state.withLock { state in
+            state.batches.append(acks)
+            guard let waiter = state.waiter, state.count >= waiter.count else {
+                return nil as CheckedContinuation<Void, Never>?
+            }
+            state.waiter = nil
+            return waiter.continuation
+        }
+        ready?.resume()
+    }
+
+    /// Returns when there are `count` acknowledgements. One waiter at a time.
+    func wait(for count: Int) async {
+        await withCheckedContinuation { continuation in
+            let isThere = state.withLock { state in
+                if state.count >= count { return true }
+                state.waiter = (count, continuation)
+                return false
+            }
+            if isThere { continuation.resume() }
+        }
+    }
+}
+
+func text(_ ack: LogAck) -> String {
+    switch ack.result {
+    case .success(let offset): "\(ack.changelog):\(offset)"
+    case .failure(let error): "\(ack.changelog):\(name(error.code))"
+    }
+}
+
+func name(_ code: LogError.Code) -> String {
+    let names: [LogError.Code: String] = [
+        .io: "io", .full: "full", .corrupt: "corrupt", .outOfRange: "outOfRange", .tooLarge: "tooLarge",
+        .closed: "closed", .shape: "shape",
+    ]
+    return names[code] ?? "?"
+}
+
+func record(_ key: String, _ value: String?, _ number: UInt64 = 1) -> Record {
+    Record(
+        key: Array(key.utf8), value: value.map { Array($0.utf8) },
+        headers: RecordHeaders(
+            stamp: RecordStamp(epoch: Epoch(grant: 7, run: 1), number: number, count: 1, acknowledged: number - 1),
+            time: Timestamp(milliseconds: 5)))
+}
+
+/// A log that a test can close and open again.
+final class LogFixture: Sendable {
+    enum Kind: String, CaseIterable, CustomTestStringConvertible {
+        case memory, local, faulty
+        var testDescription: String { rawValue }
+    }
+
+    let kind: Kind
+    let clock = ManualClock()
+    let executor: ManualExecutor
+    let reports = Reports()
+    let folder: TemporaryFolder
+    private let memory: InMemoryChangeLog
+
+    init(_ kind: Kind) throws {
+        self.kind = kind
+        executor = ManualExecutor(clock: clock)
+        folder = try TemporaryFolder()
+        memory = InMemoryChangeLog(clock: clock, compactionLag: .seconds(100), deleteRetention: .seconds(300))
+    }
+
+    var configuration: LocalLogConfiguration {
+        var configuration = LocalLogConfiguration()
+        configuration.compactionInterval = .zero
+        configuration.compactionLag = .seconds(100)
+        configuration.deleteRetention = .seconds(300)
+        // So small that compaction needs several rounds.
+        configuration.compactionMemoryBytes = 1000
+        return configuration
+    }
+
+    func local(_ path: String? = nil) async throws -> LocalLog {
+        try await LocalLog.open(
+            folder: path ?? folder.path + "/log", configuration: configuration, shared: shared, clock: clock,
+            pool: pool, report: reports.reporter)
+    }
+
+    func start() async throws -> any ChangeLog {
+        switch kind {
+        case .memory: memory
+        case .local: try await local()
+        case .faulty: FaultyChangeLog(memory)
+        }
+    }
+
+    func open(_ log: any ChangeLog, _ partition: PartitionID = partition) async throws -> (any PartitionLog, Acks) {
+        let acks = Acks()
+        let executor = executor
+        let opened = try await log.open(partition, changelogs: changelogs, executor: executor) { batch in
+            precondition(executor.isCurrent)
+            acks.take(batch)
+        }
+        return (opened, acks)
+    }
+
+    func compact(_ log: any ChangeLog) async throws {
+        if let log = log as? LocalLog { try await log.compact() } else { memory.compact() }
+    }
+
+    func stop(_ log: any ChangeLog) async { await (log as? LocalLog)?.close() }
+
+    func run(_ body: @escaping @Sendable () async throws -> Void) throws { try executor.complete(body) }
+}
+
+extension PartitionLog {
+    func append(_ changelog: Int, _ records: Record...) {
+        append(records.map { OutgoingRecord(changelog: changelog, record: $0) })
+    }
+
+    func readAll(_ changelog: Int, maxBytes: Int = 1 << 20) async throws -> [LoggedRecord] {
+        var records: [LoggedRecord] = []
+        var next = try await bounds(changelog).lowerBound
+        while true {
+            let page = try await read(changelog, from: next, maxBytes: maxBytes)
+            records += page.records
+            if page.next == page.end { return records }
+            precondition(page.next > next)
+            next = page.next
+        }
+    }
+
+    func keys(_ changelog: Int) async throws -> [String] {
+        try await readAll(changelog).map {
+            String(decoding: $0.record.key, as: UTF8.self) + "@\($0.offset)" + ($0.record.value == nil ? "-" : "")
+        }
+    }
+}
