@@ -1,6 +1,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "cbeast.h"
 
@@ -66,6 +67,21 @@ std::string without_exponents(const char *text, size_t count) {
     return copy;
 }
 
+/// The parser gives the beginning of a misspelt `true`, `false` or `null`; this gives the first byte that is wrong.
+size_t behind_literal(Parser &parser, const char *text, size_t count, size_t at) {
+    for (std::string_view word : {"true", "false", "null"}) {
+        size_t n = 0;
+        while (n < word.size() && at + n < count && text[at + n] == word[n]) n++;
+        if (n == 0 || n == word.size()) continue;
+        // Only where a value is expected: there the text up to here only lacks its end.
+        json::error_code error;
+        auto copy = without_exponents(text, at + n);
+        parse(parser, copy.data(), at + n, error);
+        if (error == json::error::incomplete) return at + n;
+    }
+    return at;
+}
+
 int64_t mistake(Parser &parser, const char *text, size_t count, char *reason, size_t capacity) {
     json::error_code error;
     size_t at = parse(parser, text, count, error);
@@ -74,6 +90,7 @@ int64_t mistake(Parser &parser, const char *text, size_t count, char *reason, si
         at = parse(parser, copy.data(), count, error);
     }
     if (!error && at == count) return -1;
+    at = behind_literal(parser, text, count, at);
     auto message = error ? error.message() : std::string("extra data");
     if (capacity > 0) {
         size_t n = std::min(capacity - 1, message.size());

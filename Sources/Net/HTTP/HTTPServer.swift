@@ -129,7 +129,11 @@ private nonisolated func startRequest(
     let handler = Unmanaged<HandlerBox>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.handler }
     let request = HTTPRequest(adopting: exchange)
     Unmanaged<EventLoop>.fromOpaque(loop)._withUnsafeGuaranteedRef { loop in
-        _ = loop.start { request.answer(await handler(request)) }
+        _ = loop.start {
+            let response = await handler(request)
+            // A handler that ends elsewhere, as one converted from a closure of another isolation may, costs a hop.
+            if loop.isCurrent { request.answer(response) } else { loop.post { request.answer(response) } }
+        }
     }
 }
 

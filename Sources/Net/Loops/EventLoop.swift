@@ -102,7 +102,13 @@ private actor LoopAnchor {
     nonisolated(unsafe) unowned(unsafe) var loop: EventLoop!
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
-    func run(_ body: nonisolated(nonsending) @Sendable () async -> Void) async { await body() }
+    private var started = 0
+
+    func run(_ body: nonisolated(nonsending) @Sendable () async -> Void) async {
+        // Swift 6.3 drops the hop to this actor from a function that only calls another; state of the actor needs it.
+        started &+= 1
+        await body()
+    }
 
     func runNow(_ body: nonisolated(nonsending) @escaping @Sendable () async -> Void) -> Task<Void, Never> {
         Task.immediate { await body() }

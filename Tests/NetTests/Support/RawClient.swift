@@ -57,6 +57,12 @@ final class RawClient {
         return bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, flags) }
     }
 
+    /// Whether something came within that many milliseconds.
+    func hasInput(within milliseconds: Int32) throws -> Bool {
+        var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&poller, 1, milliseconds) > 0
+    }
+
     func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// The next answer; a `HEAD`'s has no body.
