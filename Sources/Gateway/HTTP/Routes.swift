@@ -5,10 +5,12 @@ public typealias Responder = nonisolated(nonsending) @Sendable (Request) async t
 
 /// What stands around the routes' handlers: sees the request before them and the answer after.
 ///
-/// Middleware runs in the order in which it was added, the first one outermost.
-public typealias Middleware = nonisolated(nonsending) @Sendable (
-    _ request: Request, _ next: Responder
-) async throws -> Response
+/// Middleware runs in the order in which it was added, the first one outermost. It runs for every request, those without a
+/// route included; what `next` throws in a handler comes out of it as an answer.
+public typealias Middleware =
+    nonisolated(nonsending) @Sendable (
+        _ request: Request, _ next: Responder
+    ) async throws -> Response
 
 /// The routes of a gateway, as they are declared.
 ///
@@ -37,13 +39,21 @@ public final class Routes {
         let segments = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         let names = segments.filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
         if Set(names).count != names.count { mistakes.append("\(path): two parameters of one name") }
+        if names.contains("") { mistakes.append("\(path): a parameter without a name") }
+        if path.contains(where: { "?#%".contains($0) }) {
+            mistakes.append("\(path): a path is written decoded and without a query")
+        }
+        if method.isEmpty || !method.utf8.allSatisfy({ (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }) {
+            mistakes.append("\(path): \"\(method)\" is no method")
+        }
         let route = Route(parameters: names, query: query, respond: handler)
         if !router.insert(segments[...], method, route) { mistakes.append("\(method) \(path) is declared twice") }
     }
 
     /// Declares a route for `GET`: path parameters in order, the reply as JSON.
     public func get<each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable & SendableMetatype>(
-        _ path: String, _ handler: nonisolated(nonsending) @escaping @Sendable (repeat each Parameter) async throws -> Reply
+        _ path: String,
+        _ handler: nonisolated(nonsending) @escaping @Sendable (repeat each Parameter) async throws -> Reply
     ) {
         add("GET", path, count((repeat (each Parameter).self))) { request, names in
             var index = 0
@@ -53,7 +63,10 @@ public final class Routes {
     }
 
     /// Declares a route for `POST`: the body from JSON, path parameters in order, the reply as JSON.
-    public func post<Body: Decodable & Sendable, each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable & SendableMetatype>(
+    public func post<
+        Body: Decodable & Sendable, each Parameter: LosslessStringConvertible & Sendable,
+        Reply: Encodable & SendableMetatype
+    >(
         _ path: String,
         _ handler: nonisolated(nonsending) @escaping @Sendable (Body, repeat each Parameter) async throws -> Reply
     ) {
