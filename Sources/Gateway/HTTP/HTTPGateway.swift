@@ -25,13 +25,13 @@ public final class HTTPGateway: Sendable {
     ///
     /// - Parameter accessLog: whether every request is reported.
     package func handler(_ context: GatewayContext, accessLog: Bool = false) -> HTTPHandler {
-        var middleware = middleware
-        if accessLog {
-            middleware.insert(GatewayMiddleware.accessLog(clock: context.clock, report: context.report), at: 0)
-        }
-        return { [self, middleware] http in
+        let outermost = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
+        let middleware = outermost + middleware
+        // Without a capture list: one would take the closure off its caller's executor (Swift 6.3), and every request
+        // would go over the global pool.
+        return { http in
             do {
-                return try await answer(http, context, middleware[...]).http
+                return try await self.answer(http, context, middleware[...]).http
             } catch let error as HTTPError {
                 return Response.problem(error).http
             } catch let error as AskError {
