@@ -2,15 +2,13 @@ import Affinity
 
 struct Add: Command {
     typealias Reply = Int
-    let name: String
+    let key: String
     let by: Int
-    var key: String { name }
 }
 
 struct Count: Query {
     typealias Reply = Int
-    let name: String
-    var key: String { name }
+    let key: String
 }
 
 final class Counters: Partition {
@@ -22,20 +20,20 @@ final class Counters: Partition {
     }
 
     func add(_ add: Add, _ tx: inout Transaction) throws(Rejected) -> Int {
-        let (sum, overflow) = tx[counts, add.name, default: 0].addingReportingOverflow(add.by)
+        let (sum, overflow) = tx[counts, add.key, default: 0].addingReportingOverflow(add.by)
         if overflow { throw Rejected("the counter is full") }
-        tx[counts, add.name] = sum
+        tx[counts, add.key] = sum
         return sum
     }
 
-    func count(_ query: Count, _ view: borrowing View) -> Int { view[counts, query.name, default: 0] }
+    func count(_ query: Count, _ view: borrowing View) -> Int { view[counts, query.key, default: 0] }
 }
 
 await Node.main { node in
     let counters = try node.keyspace("counters", Counters.self)
     return try HTTPGateway { routes in
-        routes.post("/counters/:name") { (by: Int, name: String) in try await counters.ask(Add(name: name, by: by)) }
-        routes.get("/counters/:name") { (name: String) in try await counters.ask(Count(name: name)) }
+        routes.post("/counters/:name") { (by: Int, name: String) in try await counters.ask(Add(key: name, by: by)) }
+        routes.get("/counters/:name") { (name: String) in try await counters.ask(Count(key: name)) }
         routes.operations(node)
     }
 }

@@ -152,7 +152,7 @@ private final class Told: Sendable {
         async let late: Void = coordinator.join(partition, notify: told.notify)
         while held.withLock({ $0.isEmpty }) { await Task.yield() }
         async let end: Void = coordinator.close()
-        while (try? await coordinator.renew(PartitionID(keyspace: "x", number: 0))) != nil {
+        while (try? await coordinator.renew(PartitionID(keyspace: "x", number: 0), above: 0)) != nil {
             await Task.yield()
         }
         #expect(await code { _ = try await self.coordinator() }?.code == .inUse)
