@@ -97,7 +97,9 @@ extension KeyValueInterface {
             try reader.send(HTTPTestClient.request("GET", Array("/kv/p6".utf8), [("Affinity-Position", next)]))
             for value in 1...3 { _ = try writer.ask("PUT", "/kv/p6", json, body: "\(value)") }
             let read = try reader.answer()
-            #expect(read.status == 200 && read.text == "3", "\(read)")
+            // Other tests write to the partition too, so it may have come there before.
+            let reached = try #require(read.position?.split(separator: ".").last.flatMap { Int($0) })
+            #expect(read.status == 200 && reached >= offsets[offsets.count - 1], "\(read)")
         }
     }
 
