@@ -28,7 +28,7 @@ final class Entries: Partition {
     func add(_ add: Add, _ tx: inout Transaction) throws(Rejected) -> Written {
         let entry = tx.entry(kv, add.key)
         guard add.conditions.check(entry?.version) == .passed else { return .failed(current: entry?.version) }
-        guard let number = entry.map({ integer(in: $0.value) }) ?? 0 else {
+        guard let number = entry.map({ Int64(json: $0.value[...]) }) ?? 0 else {
             return .refused("the value is no integer")
         }
         let (sum, overflow) = number.addingReportingOverflow(add.by)
@@ -43,25 +43,14 @@ final class Entries: Partition {
 
     func list(_ list: List, _ view: borrowing View) -> Page {
         var page = Page()
-        var bytes = 0
+        var budget = PageBudget(items: list.limit)
         let range = StoreRange<String>.prefix(Array(list.prefix.utf8), after: list.after.map { Array($0.utf8) })
         view.scan(kv, range) { key, entry in
-            if page.items.count == list.limit || !page.items.isEmpty && bytes + entry.value.count > Page.maxBytes {
-                page.isCut = true
-                return false
-            }
-            bytes += entry.value.count + key.utf8.count
-            page.items.append(Item(key: key, version: entry.version, value: entry.value))
-            return true
+            let item = Item(key: key, version: entry.version, value: entry.value)
+            page.isCut = !budget.take(item)
+            if !page.isCut { page.items.append(item) }
+            return !page.isCut
         }
         return page
-    }
-
-    /// The integer that a JSON text is; `nil` for any other text, a number with a fraction or an exponent included.
-    private func integer(in text: [UInt8]) -> Int64? {
-        let isSpace = { (byte: UInt8) in [0x20, 0x09, 0x0A, 0x0D].contains(byte) }
-        guard let first = text.firstIndex(where: { !isSpace($0) }), let last = text.lastIndex(where: { !isSpace($0) })
-        else { return nil }
-        return Int64(String(decoding: text[first...last], as: UTF8.self))
     }
 }

@@ -27,24 +27,22 @@ struct EntryResource: Sendable {
     nonisolated(nonsending) func put(_ request: Request) async throws -> Response {
         let command = Put(
             key: try key(of: request), value: try request.jsonText(), conditions: try request.conditions)
-        return try response(await kv.commit(command, try request.commandEnvelope()))
+        return response(try await kv.commit(command, try request.commandEnvelope()))
     }
 
     nonisolated(nonsending) func delete(_ request: Request) async throws -> Response {
         let command = Delete(key: try key(of: request), conditions: try request.conditions)
-        return try response(await kv.commit(command, try request.commandEnvelope()))
+        return response(try await kv.commit(command, try request.commandEnvelope()))
     }
 
     nonisolated(nonsending) func add(_ request: Request) async throws -> Response {
-        struct Body: Decodable { let by: Int64 }
         let command = Add(
-            key: try key(of: request), by: try request.json(Body.self).by, conditions: try request.conditions)
-        return try response(await kv.commit(command, try request.commandEnvelope()))
+            key: try key(of: request), by: try Amount(try request.jsonText()).by, conditions: try request.conditions)
+        return response(try await kv.commit(command, try request.commandEnvelope()))
     }
 
     nonisolated(nonsending) func list(_ request: Request) async throws -> Response {
-        let limit = try request.query("limit", as: Int.self) ?? 100
-        guard (1...1000).contains(limit) else { throw HTTPError(400, "limit must be from 1 to 1000") }
+        let limit = try limit(of: request)
         let isStale = try request.staleness() != nil
         let query = List(prefix: request.query("prefix") ?? "", after: request.query("after"), limit: limit)
         let answers = try await kv.scatter(query, try request.envelope()).all()
@@ -54,31 +52,53 @@ struct EntryResource: Sendable {
         return .json(text: Page.merged(answers.map(\.reply), limit: limit).json, headers: headers)
     }
 
-    private func key(of request: Request) throws -> String {
+    private func limit(of request: Request) throws(HTTPError) -> Int {
+        guard let text = request.query("limit") else { return 100 }
+        guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let limit = Int(text),
+            (1...1000).contains(limit)
+        else { throw HTTPError(400, "limit must be from 1 to 1000") }
+        return limit
+    }
+
+    private func key(of request: Request) throws(HTTPError) -> String {
         let key = request.parameter("key")
         guard (1...1024).contains(key.utf8.count) else { throw HTTPError(400, "a key has 1 to 1024 bytes") }
         return key
     }
 
-    private func response(_ commit: Commit<Written>) throws -> Response {
+    private func response(_ commit: Commit<Written>) -> Response {
         var headers = [(name: "Affinity-Position", value: commit.reached.token)]
         if commit.isReplay { headers.append(("Idempotency-Replayed", "true")) }
-        let tag = (name: "ETag", value: commit.version.tag)
+        if let version = commit.reply.current ?? commit.written { headers.append(("ETag", version.tag)) }
         switch commit.reply {
-        case .created: return Response(status: 201, headers: headers + [tag])
-        case .replaced: return Response(status: 204, headers: headers + [tag])
-        case .deleted: return Response(status: 204, headers: headers)
+        case .created: return Response(status: 201, headers: headers)
+        case .replaced, .deleted: return Response(status: 204, headers: headers)
         case .absent: return .problem(HTTPError(404, "there is no entry under this key", headers: headers))
-        case .sum(let sum): return .json(text: Array("{\"value\":\(sum)}".utf8), headers: headers + [tag])
+        case .sum(let sum): return .json(text: Array("{\"value\":\(sum)}".utf8), headers: headers)
         case .refused(let reason): return .problem(HTTPError(422, reason, headers: headers))
-        case .failed(let current):
-            if let current { headers.append(("ETag", current.tag)) }
-            return failed(headers)
+        case .failed: return failed(headers)
         }
     }
 
     private func failed(_ headers: [(name: String, value: String)]) -> Response {
         .problem(HTTPError(412, "a condition does not hold", headers: headers))
+    }
+}
+
+extension Commit<Written> {
+    /// The version of the entry that the write left under its key.
+    fileprivate var written: Version? {
+        switch reply {
+        case .created, .replaced, .sum: version
+        case .deleted, .absent, .failed, .refused: nil
+        }
+    }
+}
+
+extension Written {
+    /// The version that a condition did not hold for.
+    fileprivate var current: Version? {
+        if case .failed(let current) = self { current } else { nil }
     }
 }
 

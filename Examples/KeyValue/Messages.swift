@@ -56,7 +56,6 @@ struct Item: Codable, Hashable, Sendable {
 }
 
 struct Page: Codable, Hashable, Sendable {
-    static let maxBytes = 8 << 20
     var items: [Item] = []
     /// Whether more entries follow the last item.
     var isCut = false

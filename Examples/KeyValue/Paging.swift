@@ -7,11 +7,10 @@ extension Page {
         let horizon = parts.filter(\.isCut).compactMap(\.items.last?.key).min { $0.isBefore($1) }
         let sorted = parts.flatMap(\.items).sorted { $0.key.isBefore($1.key) }
         var page = Page()
-        var bytes = 0
+        var budget = PageBudget(items: limit)
         for item in sorted {
             if let horizon, horizon.isBefore(item.key) { break }
-            if page.items.count == limit || !page.items.isEmpty && bytes + item.value.count > maxBytes { break }
-            bytes += item.value.count + item.key.utf8.count
+            guard budget.take(item) else { break }
             page.items.append(item)
         }
         page.isCut = page.items.count < sorted.count || parts.contains(where: \.isCut)
@@ -31,6 +30,30 @@ extension Page {
         if isCut, let last = items.last { text.append(contentsOf: ",\"next\":\(JSONLiteral(last.key))".utf8) }
         text.append(UInt8(ascii: "}"))
         return text
+    }
+}
+
+/// What a page may hold: a number of items, and as many as make a JSON text of 8 MiB; one item in any case.
+struct PageBudget {
+    private static let bytes = 8 << 20
+    private var itemsLeft: Int
+    /// What the text's beginning and end need.
+    private var bytesUsed = "{\"items\":[],\"next\":}".utf8.count
+    private var isEmpty = true
+
+    init(items: Int) { itemsLeft = items }
+
+    /// Whether the item has its place too; it is the next one then.
+    mutating func take(_ item: Item) -> Bool {
+        let key = JSONLiteral(item.key).description.utf8.count
+        let frame = "{\"key\":,\"version\":,\"value\":},".utf8.count + item.version.description.utf8.count
+        let bytes = frame + key + item.value.count
+        // The key twice: it is what `next` says if the item is the last.
+        guard itemsLeft > 0, isEmpty || bytesUsed + bytes + key <= Self.bytes else { return false }
+        itemsLeft -= 1
+        bytesUsed += bytes
+        isEmpty = false
+        return true
     }
 }
 

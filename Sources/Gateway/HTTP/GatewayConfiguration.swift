@@ -19,20 +19,24 @@ public struct GatewayConfiguration: Sendable {
         /// The port; 0 for any that is free.
         public var port: Int
 
-        /// Reads `http://host:port`; `nil` for anything else.
+        /// Reads `http://host:port`, an IPv6 address as `http://[::1]:8080`; `nil` for anything else.
         public init?(_ url: String) {
             let prefix = "http://"
             guard url.hasPrefix(prefix) else { return nil }
             var rest = url.dropFirst(prefix.count)
             if rest.hasSuffix("/") { rest = rest.dropLast() }
-            guard let colon = rest.lastIndex(of: ":"), let port = Int(rest[rest.index(after: colon)...]),
-                (0...65_535).contains(port)
-            else { return nil }
+            guard let colon = rest.lastIndex(of: ":") else { return nil }
+            let digits = rest[rest.index(after: colon)...]
+            guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits) else { return nil }
             var host = rest[..<colon]
-            if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-            guard !host.isEmpty, !host.contains(where: { "/[]@?# ".contains($0) }) else { return nil }
+            let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+            if isBracketed { host = host.dropFirst().dropLast() }
+            // The colons of an IPv6 address would be taken for the port's.
+            guard !host.isEmpty, isBracketed == host.contains(":"),
+                host.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }), !host.contains(where: { "/[]@?#".contains($0) })
+            else { return nil }
             self.host = String(host)
-            self.port = port
+            self.port = Int(port)
         }
     }
 
@@ -51,18 +55,21 @@ public struct GatewayConfiguration: Sendable {
             "access-log", default: false, doc: "Whether every request becomes a log line.")
         var server = HTTPServerConfiguration()
         let limits = gateway.group("limits")
-        server.targetLimit = limits.size(
-            "target", default: .kibibytes(8), in: .bytes(64) ... .kibibytes(64),
-            doc: "How long a request target may be; a longer one is answered with 414."
-        ).bytes
-        server.headerSectionLimit = limits.size(
-            "headers", default: .kibibytes(16), in: .bytes(256) ... .mebibytes(1),
-            doc: "How long the header section may be; a longer one is answered with 431."
-        ).bytes
-        server.bodyLimit = limits.size(
-            "body", default: .mebibytes(1), in: .bytes(0) ... .gibibytes(1),
-            doc: "How long a body may be; a longer one is answered with 413."
-        ).bytes
+        server.targetLimit =
+            limits.size(
+                "target", default: .kibibytes(8), in: .bytes(64) ... .kibibytes(64),
+                doc: "How long a request target may be; a longer one is answered with 414."
+            ).bytes
+        server.headerSectionLimit =
+            limits.size(
+                "headers", default: .kibibytes(16), in: .bytes(256) ... .mebibytes(1),
+                doc: "How long the header section may be; a longer one is answered with 431."
+            ).bytes
+        server.bodyLimit =
+            limits.size(
+                "body", default: .mebibytes(1), in: .bytes(0) ... .gibibytes(1),
+                doc: "How long a body may be; a longer one is answered with 413."
+            ).bytes
         server.connectionLimit = limits.integer(
             "connections", default: 10_000, in: 1...1_000_000, unit: "connections",
             doc: "How many connections may be open; more are refused.")

@@ -9,7 +9,7 @@ public enum GatewayMiddleware {
             let given = request.headers("x-request-id").first { id in
                 (1...128).contains(id.utf8.count) && id.utf8.allSatisfy { (0x21...0x7E).contains($0) }
             }
-            var response = try await GatewayMiddleware.answer(request, next)
+            var response = try await next(request)
             response.headers.append(("X-Request-Id", given ?? String(random(), radix: 16)))
             return response
         }
@@ -18,7 +18,7 @@ public enum GatewayMiddleware {
     /// Reports every request with its status and how long it took.
     public static func accessLog(clock: any NodeClock, report: @escaping Reporter) -> Middleware {
         { request, next in
-            let response = try await GatewayMiddleware.answer(request, next)
+            let response = try await next(request)
             let microseconds = clock.monotonic.since(request.received).wholeNanoseconds / 1000
             var fields = [
                 (name: "method", value: request.method), (name: "target", value: request.target),
@@ -30,17 +30,6 @@ public enum GatewayMiddleware {
             }
             report(Report(.info, "request", fields))
             return response
-        }
-    }
-
-    /// The answer of what follows, where an error is one too: so that it can be seen and added to.
-    public nonisolated(nonsending) static func answer(_ request: Request, _ next: Responder) async throws -> Response {
-        do { return try await next(request) } catch let error as HTTPError {
-            return .problem(error)
-        } catch let error as AskError {
-            return .problem(HTTPError(error))
-        } catch let error as Rejected {
-            return .problem(HTTPError(error))
         }
     }
 }

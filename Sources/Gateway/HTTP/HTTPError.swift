@@ -62,5 +62,14 @@ public struct HTTPError: Error, Sendable, CustomStringConvertible {
 
 extension AskError.Reached {
     /// As it stands in the header `Affinity-Position`: the partition, and how far it was applied.
-    public var token: String { "\(partition.number):\(position)" }
+    public var token: String {
+        var token = String(partition.number)
+        var separator = ":"
+        for offset in position.offsets {
+            token += separator
+            token += String(offset.rawValue)
+            separator = "."
+        }
+        return token
+    }
 }

@@ -25,6 +25,7 @@ public final class HTTPGateway: Sendable {
     ///
     /// - Parameter accessLog: whether every request is reported.
     package func handler(_ context: GatewayContext, accessLog: Bool = false) -> HTTPHandler {
+<<<<<<< HEAD
         let outermost = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
         let middleware = outermost + middleware
         // Without a capture list: one would take the closure off its caller's executor (Swift 6.3), and every request
@@ -38,43 +39,76 @@ public final class HTTPGateway: Sendable {
                 return Response.problem(HTTPError(error)).http
             } catch let error as Rejected {
                 return Response.problem(HTTPError(error)).http
+=======
+        var middleware = middleware
+        if accessLog {
+            middleware.insert(GatewayMiddleware.accessLog(clock: context.clock, report: context.report), at: 0)
+        }
+        return { [self, middleware] http in
+            let received = context.clock.monotonic
+            do throws(HTTPError) {
+                let (request, respond) = try route(http, context, received)
+                return await run(request, respond, middleware[...]).http
+>>>>>>> ed527068428f1bc542701a2c0c0268c1db59b2bd
             } catch {
-                context.report(Report(.error, "a route failed", [("target", http.target), ("error", "\(error)")]))
-                return Response.problem(HTTPError(500, "the server failed")).http
+                // Middleware sees what has no route too.
+                let request = Request(unrouted: http, context, received)
+                return await run(request, { _ in throw error }, middleware[...]).http
             }
         }
     }
 
-    private nonisolated(nonsending) func answer(
-        _ http: HTTPRequest, _ context: GatewayContext, _ middleware: ArraySlice<Middleware>
-    ) async throws -> Response {
-        let received = context.clock.monotonic
+    /// Finds what answers a request.
+    ///
+    /// - Throws: 400 for a target that cannot be read, 404 and 405.
+    private func route(
+        _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
+    ) throws(HTTPError) -> (Request, Responder) {
         let method = http.method.rawValue
-        if http.target == "*", method == "OPTIONS" {
-            return Response(status: 204, headers: [("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")])
+        let bytes = http.targetBytes
+        if method == "OPTIONS", bytes == [UInt8(ascii: "*")] {
+            return (
+                Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
+            )
         }
-        let target = try Target(http.target)
+        let target = try Target(bytes)
         var values: [String] = []
         guard let node = router.find(target.segments[...], &values) else {
             throw HTTPError(404, "there is nothing at this path")
         }
         guard let route = node.methods[method] ?? (method == "HEAD" ? node.methods["GET"] : nil) else {
-            if method == "OPTIONS" { return Response(status: 204, headers: [("Allow", node.allowed)]) }
+            if method == "OPTIONS" { return (Request(unrouted: http, context, received), Self.allow(node.allowed)) }
             throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
         }
         let query = try QueryItems(target.query, names: route.query)
         let request = Request(
-            method: method, http: http, parameters: Array(zip(route.parameters, values)), query: query,
+            method: method, target: target, parameters: (route.parameters, values), query: query, http: http,
             context: context, received: received)
-        return try await run(request, route.respond, middleware)
+        return (request, route.respond)
     }
 
+    private static func allow(_ methods: String) -> Responder {
+        { _ in Response(status: 204, headers: [("Allow", methods)]) }
+    }
+
+    /// Runs what answers within its middleware. An error becomes an answer where it is thrown, so that middleware
+    /// further out sees an answer.
     private nonisolated(nonsending) func run(
         _ request: Request, _ respond: @escaping Responder, _ middleware: ArraySlice<Middleware>
-    ) async throws -> Response {
-        guard let outer = middleware.first else { return try await respond(request) }
-        return try await outer(request) { request in
-            try await self.run(request, respond, middleware.dropFirst())
+    ) async -> Response {
+        do {
+            guard let outer = middleware.first else { return try await respond(request) }
+            return try await outer(request) { await self.run($0, respond, middleware.dropFirst()) }
+        } catch let error as HTTPError {
+            return .problem(error)
+        } catch let error as AskError {
+            return .problem(HTTPError(error))
+        } catch let error as Rejected {
+            return .problem(HTTPError(error))
+        } catch {
+            request.context.report(
+                Report(.error, "a route failed", [("target", request.target), ("error", "\(error)")]))
+            return .problem(HTTPError(500, "the server failed"))
         }
     }
 }

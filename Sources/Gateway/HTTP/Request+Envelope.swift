@@ -1,5 +1,5 @@
-public import AffinityCore
 internal import AffinityConfiguration
+public import AffinityCore
 internal import AffinityNet
 
 /// What a client says beside its request: deadline, positions, idempotency, trace context.
@@ -8,9 +8,9 @@ extension Request {
     ///
     /// - Throws: 400 for a header that cannot be read.
     public func envelope() throws(HTTPError) -> Envelope {
-        var envelope = Envelope(deadline: received.advanced(by: try timeout()))
+        var envelope = Envelope(deadline: try deadline())
         envelope.positions = try positions()
-        envelope.traceparent = http.header("traceparent")
+        envelope.traceparent = http.header("traceparent").flatMap { Self.isTraceparent($0) ? $0 : nil }
         return envelope
     }
 
@@ -20,14 +20,29 @@ extension Request {
     public func commandEnvelope() throws(HTTPError) -> Envelope {
         var envelope = try envelope()
         guard let text = try header("idempotency-key") else { return envelope }
-        let name = text.hasPrefix("\"") && text.hasSuffix("\"") && text.utf8.count >= 2
-            ? String(text.dropFirst().dropLast()) : text
+        let isQuoted = text.hasPrefix("\"") && text.hasSuffix("\"") && text.utf8.count >= 2
+        let name = isQuoted ? String(text.dropFirst().dropLast()) : text
         guard (1...255).contains(name.utf8.count), name.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw HTTPError(400, "Idempotency-Key must be 1 to 255 visible ASCII characters")
         }
-        let digest = Digest.sha256([Array(method.utf8), [0], Array(target.utf8), [0], http.body])
         envelope.idempotency = IdempotencyKey(name, digest: digest)
         return envelope
+    }
+
+    /// What makes two requests the same one: method, path, query and body. The path as it was meant: another spelling
+    /// of it, or another node's address in front, is no other path.
+    private var digest: [UInt8] {
+        var head = Array(method.utf8)
+        for segment in location.segments {
+            head.append(0)
+            // Before each segment its length: a decoded one may hold any byte.
+            withUnsafeBytes(of: UInt64(segment.utf8.count).bigEndian) { head.append(contentsOf: $0) }
+            head.append(contentsOf: segment.utf8)
+        }
+        head.append(1)
+        head.append(contentsOf: location.query ?? [])
+        head.append(0)
+        return Digest.sha256([head, http.body])
     }
 
     /// Whether the client takes an answer from a standby, and how old it may be.
@@ -46,15 +61,30 @@ extension Request {
         return lag ?? .seconds(1)
     }
 
-    private func timeout() throws(HTTPError) -> Duration {
-        guard let text = try header("affinity-timeout") else { return context.deadline }
-        guard let timeout = DurationText.parse(text), timeout >= .zero, timeout <= .seconds(86_400) else {
-            throw HTTPError(400, "Affinity-Timeout must be a duration like 2s, at most a day")
+    private func deadline() throws(HTTPError) -> MonotonicTime {
+        guard let text = try header("affinity-timeout") else { return received.advanced(by: context.deadline) }
+        guard let timeout = DurationText.parse(text) else {
+            throw HTTPError(400, "Affinity-Timeout must be a duration like 2s")
         }
-        return timeout
+        let deadline = received.advanced(by: timeout)
+        // A client may have no time left to give; then it is certain that nothing was done.
+        guard context.clock.monotonic < deadline else {
+            throw HTTPError(503, "the deadline has passed", headers: [("Retry-After", "1")])
+        }
+        return deadline
+    }
+
+    /// `00-` trace, span and flags in lower-case hexadecimal (W3C Trace Context); anything else is as good as none.
+    private static func isTraceparent(_ text: String) -> Bool {
+        let lengths = [2, 32, 16, 2]
+        let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        return parts.map(\.count) == lengths
+            && parts.joined().allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
     }
 
     /// `3:1841`, or several of them: the partition, and what we wrote behind the colon ourselves.
+    ///
+    /// A partition that comes more than once is waited for until it has come to all of them.
     private func positions() throws(HTTPError) -> [Int: Position] {
         var positions: [Int: Position] = [:]
         for field in http.headers("affinity-position") {
@@ -63,9 +93,17 @@ extension Request {
                 guard parts.count == 2, parts[0].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
                     let partition = Int(parts[0]), let position = Position(parts[1])
                 else { throw HTTPError(400, "Affinity-Position cannot be read: \(token.trimmed)") }
-                positions[partition] = position
+                positions[partition] = positions[partition].map { Self.farther($0, position) } ?? position
             }
         }
         return positions
+    }
+
+    /// The least position that covers both.
+    private static func farther(_ a: Position, _ b: Position) -> Position {
+        let (long, short) = a.offsets.count >= b.offsets.count ? (a, b) : (b, a)
+        var offsets = long.offsets
+        for (index, offset) in short.offsets.enumerated() { offsets[index] = max(offsets[index], offset) }
+        return Position(offsets)
     }
 }

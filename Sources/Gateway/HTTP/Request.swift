@@ -6,13 +6,42 @@ internal import FoundationEssentials
 public struct Request: Sendable {
     /// The method: `GET`, `PUT`, ….
     public let method: String
+    /// The path and the query, taken apart.
+    let location: Target
+    private let parameters: (names: [String], values: [String])
+    private let isRouted: Bool
+    private let query: QueryItems
     let http: HTTPRequest
-    let parameters: [(name: String, value: String)]
-    let query: QueryItems
     let context: GatewayContext
 
     /// When the gateway took the request up; its deadline counts from here.
     public let received: MonotonicTime
+
+    init(
+        method: String, target: Target, parameters: (names: [String], values: [String]), query: QueryItems,
+        http: HTTPRequest, context: GatewayContext, received: MonotonicTime
+    ) {
+        self.method = method
+        location = target
+        self.parameters = parameters
+        isRouted = true
+        self.query = query
+        self.http = http
+        self.context = context
+        self.received = received
+    }
+
+    /// A request that there is no route for, as middleware sees it.
+    init(unrouted http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime) {
+        method = http.method.rawValue
+        location = .unreadable
+        parameters = ([], [])
+        isRouted = false
+        query = .none
+        self.http = http
+        self.context = context
+        self.received = received
+    }
 
     // MARK: - Where it goes
 
@@ -22,14 +51,16 @@ public struct Request: Sendable {
     /// The client's address and port.
     public var remote: String { http.remoteAddress }
 
-    /// The path's segment at the parameter `name`, percent-decoded.
+    /// The path's segment at the parameter `name`, percent-decoded; empty where middleware sees a request that there is
+    /// no route for.
     ///
     /// - Precondition: the route has a parameter of that name.
     public func parameter(_ name: String) -> String {
-        guard let parameter = parameters.first(where: { $0.name == name }) else {
-            preconditionFailure("the route has no parameter \(name)")
+        guard let index = parameters.names.firstIndex(of: name) else {
+            precondition(!isRouted, "the route has no parameter \(name)")
+            return ""
         }
-        return parameter.value
+        return parameters.values[index]
     }
 
     /// The path's segment at the parameter `name` as a value.
@@ -127,7 +158,7 @@ public struct Request: Sendable {
         for encoding in http.headers("content-encoding") where encoding.trimmed.lowercased() != "identity" {
             throw HTTPError(415, "a content encoding is not taken: \(encoding)")
         }
-        guard let type = try header("content-type") else { return }
+        guard let type = try header("content-type"), type != "application/json" else { return }
         guard ContentType(type)?.isJSON == true else {
             throw HTTPError(415, "the content type must be application/json, not \(type)")
         }

@@ -25,16 +25,16 @@ public struct Response: Sendable {
     ) throws -> Response {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Response(
-            status: status, headers: [("Content-Type", "application/json")] + headers,
-            body: Array(try encoder.encode(value)))
+        return .json(text: Array(try encoder.encode(value)), status: status, headers: headers)
     }
 
     /// An answer whose body is a JSON text as it is.
     public static func json(
         text: [UInt8], status: Int = 200, headers: [(name: String, value: String)] = []
     ) -> Response {
-        Response(status: status, headers: [("Content-Type", "application/json")] + headers, body: text)
+        var headers = headers
+        headers.append(("Content-Type", "application/json"))
+        return Response(status: status, headers: headers, body: text)
     }
 
     /// An answer of plain text.
@@ -45,16 +45,20 @@ public struct Response: Sendable {
 
     /// The problem document (RFC 9457) of an error.
     public static func problem(_ error: HTTPError) -> Response {
-        var members = error.members
-        members["type"] = "about:blank"
-        members["title"] = HTTPStatus.phrase(error.status)
-        members["detail"] = error.detail
-        let pairs = members.sorted { $0.key < $1.key }.map { "\(JSONLiteral($0.key)):\(JSONLiteral($0.value))" }
-        let body = "{\(pairs.joined(separator: ",")),\"status\":\(error.status)}"
-        return Response(
-            status: error.status, headers: [("Content-Type", "application/problem+json")] + error.headers,
-            body: Array(body.utf8))
+        let title = HTTPStatus.phrase(error.status)
+        var body = "{\"type\":\"about:blank\",\"title\":\"\(title)\",\"status\":\(error.status),\"detail\":"
+        body += JSONLiteral(error.detail).description
+        for (name, value) in error.members.sorted(by: { $0.key < $1.key }) where !reservedMembers.contains(name) {
+            body += ",\(JSONLiteral(name)):\(JSONLiteral(value))"
+        }
+        body += "}"
+        var headers = error.headers
+        headers.append(("Content-Type", "application/problem+json"))
+        return Response(status: error.status, headers: headers, body: Array(body.utf8))
     }
+
+    /// What RFC 9457 gives a meaning that a handler's particulars must not take.
+    private static let reservedMembers: Set = ["type", "title", "status", "detail", "instance"]
 }
 
 /// A text as a JSON string literal, for answers that are put together by hand.
@@ -64,6 +68,13 @@ public struct JSONLiteral: CustomStringConvertible, Sendable {
 
     /// The literal of `text`.
     public init(_ text: String) {
+        let isPlain = text.utf8.allSatisfy {
+            $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 != 0x7F
+        }
+        description = isPlain ? "\"\(text)\"" : Self.escaped(text)
+    }
+
+    private static func escaped(_ text: String) -> String {
         var literal = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -78,7 +89,7 @@ public struct JSONLiteral: CustomStringConvertible, Sendable {
             default: literal.unicodeScalars.append(scalar)
             }
         }
-        description = literal + "\""
+        return literal + "\""
     }
 }
 

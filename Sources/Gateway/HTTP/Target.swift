@@ -1,40 +1,49 @@
 /// The parts of a request target: its path as decoded segments, and its query.
-struct Target {
+struct Target: Sendable {
     /// Each segment, percent-decoded once: so `%2F` is a slash within a segment.
     var segments: [String]
     /// What stands behind the question mark, undecoded; `nil` without one.
-    var query: Substring.UTF8View?
+    var query: ArraySlice<UInt8>?
+
+    private static let slash = UInt8(ascii: "/")
+
+    /// No path at all, where a target cannot be read.
+    static let unreadable = Target(segments: [], query: nil)
+
+    private init(segments: [String], query: ArraySlice<UInt8>?) {
+        self.segments = segments
+        self.query = query
+    }
 
     /// Takes a target apart.
     ///
     /// Accepts the origin form (`/path?query`) and the absolute form (`http://host/path`), whose host says nothing.
     ///
     /// - Throws: 400 for a bad escape, bytes that are not UTF-8, or any other form.
-    init(_ text: String) throws(HTTPError) {
-        var rest = text[...]
-        if let scheme = rest.range(ofFirst: "://"), !rest.hasPrefix("/") {
-            rest = rest[scheme.upperBound...]
-            rest = rest.utf8.firstIndex(of: UInt8(ascii: "/")).map { rest[$0...] } ?? "/"
-        }
-        guard rest.utf8.first == UInt8(ascii: "/") else { throw HTTPError(400, "the request target is no path") }
-        if let mark = rest.utf8.firstIndex(of: UInt8(ascii: "?")) {
-            query = rest[rest.utf8.index(after: mark)...].utf8
+    init(_ bytes: [UInt8]) throws(HTTPError) {
+        var rest = bytes[...]
+        if rest.first != Self.slash { rest = try Self.behindAuthority(rest) }
+        if let mark = rest.firstIndex(of: UInt8(ascii: "?")) {
+            query = rest[(mark + 1)...]
             rest = rest[..<mark]
         }
         segments = []
-        for segment in rest.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-            segments.append(try Percent.decode(segment, plusIsSpace: false, in: "the path"))
+        // An absolute form may have no path; it means the root then.
+        rest = rest.dropFirst()
+        while let end = rest.firstIndex(of: Self.slash) {
+            segments.append(try Percent.decode(rest[..<end], in: "the path"))
+            rest = rest[(end + 1)...]
         }
+        segments.append(try Percent.decode(rest, in: "the path"))
     }
-}
 
-extension Substring {
-    fileprivate func range(ofFirst text: StaticString) -> Range<Index>? {
-        // Only the colon of a scheme is looked for, within its first letters.
-        guard let colon = utf8.prefix(16).firstIndex(of: UInt8(ascii: ":")) else { return nil }
-        let rest = self[colon...]
-        guard rest.hasPrefix("://") else { return nil }
-        return colon..<index(colon, offsetBy: 3)
+    /// What follows `scheme://host:port`: empty, or with a slash or a question mark in front.
+    private static func behindAuthority(_ target: ArraySlice<UInt8>) throws(HTTPError) -> ArraySlice<UInt8> {
+        // No scheme that reaches an HTTP server is longer.
+        guard let colon = target.prefix(16).firstIndex(of: UInt8(ascii: ":")),
+            target[colon...].starts(with: "://".utf8)
+        else { throw HTTPError(400, "the request target is no path") }
+        return target[(colon + 3)...].drop { $0 != slash && $0 != UInt8(ascii: "?") }
     }
 }
 
@@ -42,35 +51,37 @@ extension Substring {
 enum Percent {
     /// Decodes once.
     ///
+    /// - Parameter plusIsSpace: as in queries that forms make.
     /// - Throws: 400 for an escape without two hexadecimal digits, and for bytes that are not UTF-8.
     static func decode(
-        _ bytes: some Collection<UInt8>, plusIsSpace: Bool, in place: String
+        _ bytes: ArraySlice<UInt8>, plusIsSpace: Bool = false, in place: String
     ) throws(HTTPError) -> String {
-        var decoded: [UInt8] = []
-        decoded.reserveCapacity(bytes.count)
-        var index = bytes.startIndex
-        while index < bytes.endIndex {
-            let byte = bytes[index]
-            bytes.formIndex(after: &index)
-            switch byte {
-            case UInt8(ascii: "%"):
-                guard index < bytes.endIndex, let high = digit(bytes[index]) else { throw badEscape(place) }
-                bytes.formIndex(after: &index)
-                guard index < bytes.endIndex, let low = digit(bytes[index]) else { throw badEscape(place) }
-                bytes.formIndex(after: &index)
-                decoded.append(high << 4 | low)
-            case UInt8(ascii: "+") where plusIsSpace: decoded.append(UInt8(ascii: " "))
-            default: decoded.append(byte)
-            }
-        }
+        let isPlain = bytes.allSatisfy { $0 != UInt8(ascii: "%") && !(plusIsSpace && $0 == UInt8(ascii: "+")) }
+        let decoded = isPlain ? bytes : try decodeEscapes(bytes, plusIsSpace, place)[...]
         guard let text = String(validating: decoded, as: UTF8.self) else {
             throw HTTPError(400, "\(place) is not UTF-8")
         }
         return text
     }
 
-    private static func badEscape(_ place: String) -> HTTPError {
-        HTTPError(400, "\(place) has a percent sign without two hexadecimal digits behind it")
+    private static func decodeEscapes(
+        _ bytes: ArraySlice<UInt8>, _ plusIsSpace: Bool, _ place: String
+    ) throws(HTTPError) -> [UInt8] {
+        var decoded: [UInt8] = []
+        decoded.reserveCapacity(bytes.count)
+        var rest = bytes
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = rest.popFirst().flatMap(digit), let low = rest.popFirst().flatMap(digit) else {
+                    throw HTTPError(400, "\(place) has a percent sign without two hexadecimal digits behind it")
+                }
+                decoded.append(high << 4 | low)
+            case UInt8(ascii: "+") where plusIsSpace: decoded.append(UInt8(ascii: " "))
+            default: decoded.append(byte)
+            }
+        }
+        return decoded
     }
 
     private static func digit(_ byte: UInt8) -> UInt8? {
@@ -84,24 +95,27 @@ enum Percent {
 }
 
 /// The items of a query: each name at most once, and only names that the route declares.
-struct QueryItems {
+struct QueryItems: Sendable {
     private var items: [String: String] = [:]
+
+    /// No items.
+    static let none = QueryItems()
+
+    private init() {}
 
     /// Takes a query apart.
     ///
     /// - Throws: 400 for a name that is not among `names`, for a name that comes twice, and for a bad escape.
-    init(_ query: Substring.UTF8View?, names: [String]) throws(HTTPError) {
+    init(_ query: ArraySlice<UInt8>?, names: [String]) throws(HTTPError) {
         guard let query else { return }
         for item in query.split(separator: UInt8(ascii: "&")) {
-            let equals = item.firstIndex(of: UInt8(ascii: "="))
-            let name = try Percent.decode(item[..<(equals ?? item.endIndex)], plusIsSpace: true, in: "the query")
-            let value = try equals.map { equals throws(HTTPError) in
-                try Percent.decode(item[item.index(after: equals)...], plusIsSpace: true, in: "the query")
-            }
+            let equals = item.firstIndex(of: UInt8(ascii: "=")) ?? item.endIndex
+            let name = try Percent.decode(item[..<equals], plusIsSpace: true, in: "the query")
             guard names.contains(name) else {
                 throw HTTPError(400, "there is no query parameter \"\(name)\" here")
             }
-            guard items.updateValue(value ?? "", forKey: name) == nil else {
+            let value = try Percent.decode(item[equals...].dropFirst(), plusIsSpace: true, in: "the query")
+            guard items.updateValue(value, forKey: name) == nil else {
                 throw HTTPError(400, "the query parameter \"\(name)\" is given twice")
             }
         }
