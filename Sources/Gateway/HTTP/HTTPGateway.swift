@@ -25,35 +25,19 @@ public final class HTTPGateway: Sendable {
     ///
     /// - Parameter accessLog: whether every request is reported.
     package func handler(_ context: GatewayContext, accessLog: Bool = false) -> HTTPHandler {
-<<<<<<< HEAD
         let outermost = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
         let middleware = outermost + middleware
         // Without a capture list: one would take the closure off its caller's executor (Swift 6.3), and every request
         // would go over the global pool.
         return { http in
-            do {
-                return try await self.answer(http, context, middleware[...]).http
-            } catch let error as HTTPError {
-                return Response.problem(error).http
-            } catch let error as AskError {
-                return Response.problem(HTTPError(error)).http
-            } catch let error as Rejected {
-                return Response.problem(HTTPError(error)).http
-=======
-        var middleware = middleware
-        if accessLog {
-            middleware.insert(GatewayMiddleware.accessLog(clock: context.clock, report: context.report), at: 0)
-        }
-        return { [self, middleware] http in
             let received = context.clock.monotonic
             do throws(HTTPError) {
-                let (request, respond) = try route(http, context, received)
-                return await run(request, respond, middleware[...]).http
->>>>>>> ed527068428f1bc542701a2c0c0268c1db59b2bd
+                let (request, respond) = try self.route(http, context, received)
+                return await self.run(request, respond, middleware[...]).http
             } catch {
                 // Middleware sees what has no route too.
                 let request = Request(unrouted: http, context, received)
-                return await run(request, { _ in throw error }, middleware[...]).http
+                return await self.run(request, { _ in throw error }, middleware[...]).http
             }
         }
     }

@@ -51,61 +51,6 @@ public final class Routes {
         let route = Route(parameters: names, query: query, respond: handler)
         if !router.insert(segments[...], method, route) { mistakes.append("\(method) \(path) is declared twice") }
     }
-<<<<<<< HEAD
-=======
-
-    /// Declares a route for `GET`: path parameters in order, the reply as JSON.
-    public func get<each Parameter: LosslessStringConvertible & Sendable, Reply: Encodable & SendableMetatype>(
-        _ path: String,
-        _ handler: nonisolated(nonsending) @escaping @Sendable (repeat each Parameter) async throws -> Reply
-    ) {
-        add("GET", path, count((repeat (each Parameter).self))) { request, names in
-            var index = 0
-            return try Response.json(
-                try await handler(repeat try request.next((each Parameter).self, names, &index)))
-        }
-    }
-
-    /// Declares a route for `POST`: the body from JSON, path parameters in order, the reply as JSON.
-    public func post<
-        Body: Decodable & Sendable, each Parameter: LosslessStringConvertible & Sendable,
-        Reply: Encodable & SendableMetatype
-    >(
-        _ path: String,
-        _ handler: nonisolated(nonsending) @escaping @Sendable (Body, repeat each Parameter) async throws -> Reply
-    ) {
-        add("POST", path, count((repeat (each Parameter).self))) { request, names in
-            var index = 0
-            let body = try request.json(Body.self)
-            return try Response.json(
-                try await handler(body, repeat try request.next((each Parameter).self, names, &index)))
-        }
-    }
-
-    private func count<each Parameter>(_ types: (repeat (each Parameter).Type)) -> Int {
-        var count = 0
-        for _ in repeat each types { count += 1 }
-        return count
-    }
-
-    private func add(
-        _ method: String, _ path: String, _ count: Int,
-        _ respond: nonisolated(nonsending) @escaping @Sendable (Request, [String]) async throws -> Response
-    ) {
-        let names = path.split(separator: "/").filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
-        if names.count != count { mistakes.append("\(path): the handler takes \(count) path parameters") }
-        on(method, path) { request in try await respond(request, names) }
-    }
-}
-
-extension Request {
-    fileprivate func next<Value: LosslessStringConvertible>(
-        _ type: Value.Type, _ names: [String], _ index: inout Int
-    ) throws(HTTPError) -> Value {
-        defer { index += 1 }
-        return try parameter(names[index], as: Value.self)
-    }
->>>>>>> ed527068428f1bc542701a2c0c0268c1db59b2bd
 }
 
 /// One route.
