@@ -282,13 +282,17 @@ void Connection::flush() {
             socket_.native_handle(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0) {
             sent_ += size_t(n);
-            // Progress: the reader has its time again.
-            write_deadline_ns_ = INT64_MAX;
+            // Enough of it for the reader to have its time again; a byte now and then is not.
+            taken_ += size_t(n);
+            if (taken_ >= taken_per_write_time) write_deadline_ns_ = INT64_MAX;
             continue;
         }
         if (errno == EINTR) continue;
         if (errno != EAGAIN && errno != EWOULDBLOCK) return close();
-        if (write_deadline_ns_ == INT64_MAX) write_deadline_ns_ = loop_.now_ns() + server_.options.write_ns;
+        if (write_deadline_ns_ == INT64_MAX) {
+            write_deadline_ns_ = loop_.now_ns() + server_.options.write_ns;
+            taken_ = 0;
+        }
         set_deadline();
         // Answers that came since, behind a few that are sent, must not make the buffer grow without end.
         if (sent_ >= 256 * 1024) {

@@ -58,6 +58,7 @@ private:
     // A turn's share of one connection; the others come next.
     static constexpr int requests_per_turn_max = 64;
     static constexpr size_t kept_capacity_max = 4096;
+    static constexpr size_t taken_per_write_time = 64 * 1024;
     static constexpr size_t discarded_max = 16 << 20;
 
     cb_loop &loop_;
@@ -82,6 +83,7 @@ private:
     cb_exchange *exchange_ = nullptr;
     std::string out_;
     size_t sent_ = 0;
+    size_t taken_ = 0;
     size_t discarded_ = 0;
     int64_t state_deadline_ns_ = INT64_MAX;
     int64_t write_deadline_ns_ = INT64_MAX;

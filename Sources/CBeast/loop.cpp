@@ -61,6 +61,11 @@ void cb_loop::run(cb_release_fn ended) {
         while (drain_local()) {}
         io.restart();
         io.poll();
+        while (!timers_.empty()) {
+            auto timed = timers_.top();
+            timers_.pop();
+            timed.drop(timed.job);
+        }
         std::lock_guard lock(mutex_);
         more = !posted_.empty() || local_head_ < local_.size();
         ended_ = !more;
@@ -121,25 +126,22 @@ bool cb_loop::post(cb::Job job) {
     return true;
 }
 
-bool cb_loop::schedule(int64_t at_ns, cb::Job job) {
-    struct Later {
-        cb::Timed timed;
-    };
+bool cb_loop::schedule(const cb::Timed &timed) {
     auto insert = [](void *box, void *self) {
         auto loop = static_cast<cb_loop *>(self);
-        auto later = static_cast<Later *>(box);
-        later->timed.order = loop->timer_order_++;
-        loop->timers_.push(later->timed);
-        delete later;
+        auto timed = static_cast<cb::Timed *>(box);
+        timed->order = loop->timer_order_++;
+        loop->timers_.push(*timed);
+        delete timed;
         loop->arm();
     };
-    auto later = new Later{{at_ns, 0, job}};
+    auto box = new cb::Timed(timed);
     if (is_current()) {
-        insert(later, this);
+        insert(box, this);
         return true;
     }
-    if (post({insert, later, this})) return true;
-    delete later;
+    if (post({insert, box, this})) return true;
+    delete box;
     return false;
 }
 
@@ -162,9 +164,9 @@ void cb_loop::run_timers() {
     int64_t now = cb::boottime_ns();
     uint64_t before = timer_order_;
     while (!timers_.empty() && timers_.top().at_ns <= now && timers_.top().order < before) {
-        auto job = timers_.top().job;
+        auto timed = timers_.top();
         timers_.pop();
-        job.fn(job.job, job.context);
+        timed.fn(timed.job, nullptr);
     }
     arm();
 }
@@ -323,8 +325,8 @@ void cb_loop_join(cb_loop *loop) { loop->join(); }
 bool cb_loop_is_current(const cb_loop *loop) { return loop->is_current(); }
 void *cb_loop_context(const cb_loop *loop) { return loop->context; }
 bool cb_loop_post(cb_loop *loop, cb_job_fn fn, void *job, void *context) { return loop->post({fn, job, context}); }
-bool cb_loop_schedule(cb_loop *loop, int64_t at_ns, cb_job_fn fn, void *job, void *context) {
-    return loop->schedule(at_ns, {fn, job, context});
+bool cb_loop_schedule(cb_loop *loop, int64_t at_ns, cb_job_fn fn, cb_release_fn drop, void *job) {
+    return loop->schedule({at_ns, 0, fn, drop, job});
 }
 int64_t cb_clock_boottime_ns(void) { return cb::boottime_ns(); }
 int64_t cb_clock_realtime_ms(void) {

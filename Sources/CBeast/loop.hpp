@@ -40,7 +40,9 @@ struct Job {
 struct Timed {
     int64_t at_ns;
     uint64_t order;
-    Job job;
+    cb_job_fn fn;
+    cb_release_fn drop;
+    void *job;
     bool operator>(const Timed &other) const {
         return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
     }
@@ -63,7 +65,7 @@ struct cb_loop {
     void join();
     bool is_current() const { return current_ == this; }
     bool post(cb::Job job);
-    bool schedule(int64_t at_ns, cb::Job job);
+    bool schedule(const cb::Timed &timed);
 
     /// Wraps whatever Asio calls.
     struct Turn {

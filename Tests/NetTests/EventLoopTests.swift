@@ -69,17 +69,19 @@ private func withLoops(_ count: Int, _ body: (EventLoopGroup) async throws -> Vo
             let order = Mutex<[String]>([])
             await withCheckedContinuation { continuation in
                 loop.post {
-                    loop.post { order.withLock { $0.append("posted before") } }
                     loop.start {
+                        order.withLock { $0.append("start") }
+                        _ = await pinned.add()
+                        loop.post { order.withLock { $0.append("posted") } }
                         for _ in 0..<10 { _ = await pinned.add() }
-                        order.withLock { $0.append("task") }
+                        order.withLock { $0.append("calls") }
                     }
                     order.withLock { $0.append("after the start") }
-                    loop.post { continuation.resume() }
+                    loop.post { loop.post { loop.post { continuation.resume() } } }
                 }
             }
-            // Had a call of the actor been queued, the task would have ended behind what was posted before it.
-            #expect(order.withLock { $0 } == ["task", "after the start", "posted before"])
+            // Had the calls been queued, they would have ended behind what was posted before them.
+            #expect(order.withLock { $0 } == ["start", "after the start", "calls", "posted"])
         }
     }
 
@@ -145,6 +147,29 @@ private func withLoops(_ count: Int, _ body: (EventLoopGroup) async throws -> Vo
                 }
             }
             #expect(order.withLock { $0 } == [3, 1, 4, 2, 0])
+        }
+    }
+
+    @Test func aTaskThatIsResumedElsewhereGoesOnInTheOrderOfPosts() async throws {
+        try await withLoops(1) { group in
+            let loop = group.loops[0]
+            let gate = Gate()
+            let order = Mutex<[Int]>([])
+            loop.post {
+                loop.start {
+                    await gate.pass()
+                    order.withLock { $0.append(1) }
+                }
+            }
+            try await gate.waitForVisitors(1)
+            gate.open()
+            await withCheckedContinuation { continuation in
+                loop.post {
+                    order.withLock { $0.append(2) }
+                    continuation.resume()
+                }
+            }
+            #expect(order.withLock { $0 } == [1, 2])
         }
     }
 

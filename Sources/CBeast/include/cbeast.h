@@ -31,8 +31,8 @@ bool cb_loop_is_current(const cb_loop *loop);
 void *cb_loop_context(const cb_loop *loop);
 /// Runs `fn(job, context)` later; false, and never, if the thread has ended.
 bool cb_loop_post(cb_loop *loop, cb_job_fn fn, void *job, void *context);
-/// The same at a moment of CLOCK_BOOTTIME in nanoseconds.
-bool cb_loop_schedule(cb_loop *loop, int64_t at_ns, cb_job_fn fn, void *job, void *context);
+/// Runs `fn(job, NULL)` at a moment of CLOCK_BOOTTIME in nanoseconds; `drop(job)` instead if the thread ends before.
+bool cb_loop_schedule(cb_loop *loop, int64_t at_ns, cb_job_fn fn, cb_release_fn drop, void *job);
 
 int64_t cb_clock_boottime_ns(void);
 int64_t cb_clock_realtime_ms(void);

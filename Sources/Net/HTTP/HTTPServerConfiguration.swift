@@ -20,7 +20,8 @@ public struct HTTPServerConfiguration: Sendable {
     public var headerReadTime: Duration = .seconds(10)
     /// From there to the end of the body; then 408. Default 30 s.
     public var bodyReadTime: Duration = .seconds(30)
-    /// How long a client may take nothing of what is sent to it; then the connection is reset. Default 30 s.
+    /// How long a client that does not keep up may need for what is sent to it, or for each 64 KiB of it; then the
+    /// connection is reset. Default 30 s.
     public var writeTime: Duration = .seconds(30)
     /// How long, after the last answer of a connection, what still comes is read and discarded, so that the answer is not
     /// lost in a reset. Default 2 s.

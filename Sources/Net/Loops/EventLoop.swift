@@ -47,19 +47,19 @@ public final class EventLoop: EventExecutor {
     public func schedule(at time: MonotonicTime, _ work: @escaping @Sendable () -> Void) {
         guard time != .never else { return }
         let box = Unmanaged.passRetained(Work(work))
-        if !cb_loop_schedule(handle.pointer, time.nanoseconds, runWork, box.toOpaque(), nil) { box.release() }
+        if !cb_loop_schedule(handle.pointer, time.nanoseconds, runWork, dropWork, box.toOpaque()) { box.release() }
     }
 
     /// Starts a task on this loop; called on the loop's own thread, `body` runs at once, up to its first suspension.
     ///
-    /// The task is isolated to the loop, and so is `body`: calling an actor that is pinned to this loop costs no hop, and
-    /// after any `await` it goes on here. A function that `body` calls stays here too if it is `nonisolated(nonsending)`;
-    /// a plain nonisolated `async` function of a module without that default hops to the global executor and back.
+    /// The task is isolated to the loop, and so is `body`: after any `await` it goes on here. The first call of an actor
+    /// that is pinned to this loop queues the task in the loop's own list, later ones cost no hop. A function that `body`
+    /// calls stays here too, isolated if it is `nonisolated(nonsending)`, otherwise by the task's executor preference.
     @discardableResult
     public func start(_ body: nonisolated(nonsending) @escaping @Sendable () async -> Void) -> Task<Void, Never> {
         guard isCurrent else {
             let anchor = anchor
-            return Task { await anchor.run(body) }
+            return Task(executorPreference: self) { await anchor.run(body) }
         }
         return anchor.assumeIsolated { $0.runNow(body) }
     }
@@ -96,7 +96,8 @@ extension EventLoop {
 /// The actor that a loop's own tasks are isolated to.
 ///
 /// With a mere executor preference the tasks would be on the loop's thread, but in no isolation that shares its serial
-/// executor, and each call of a pinned actor would be queued.
+/// executor, and each call of a pinned actor would be queued. Without the preference, on the other hand, Swift resumes a
+/// continuation on the global executor first, which costs two thread switches: so the tasks have both.
 private actor LoopAnchor {
     // Written once, before the loop's thread starts; the loop owns the anchor, so it outlives every use.
     nonisolated(unsafe) unowned(unsafe) var loop: EventLoop!
@@ -111,7 +112,7 @@ private actor LoopAnchor {
     }
 
     func runNow(_ body: nonisolated(nonsending) @escaping @Sendable () async -> Void) -> Task<Void, Never> {
-        Task.immediate { await body() }
+        Task.immediate(executorPreference: loop) { await body() }
     }
 }
 
@@ -137,10 +138,18 @@ private nonisolated func runWork(_ job: UnsafeMutableRawPointer?, _: UnsafeMutab
     Unmanaged<Work>.fromOpaque(job).takeRetainedValue().body()
 }
 
+private nonisolated func dropWork(_ job: UnsafeMutableRawPointer?) {
+    guard let job else { return }
+    Unmanaged<Work>.fromOpaque(job).release()
+}
+
 private nonisolated func runJob(_ job: UnsafeMutableRawPointer?, _ context: UnsafeMutableRawPointer?) {
     guard let job, let context else { return }
-    let executor = Unmanaged<EventLoop>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.asUnownedSerialExecutor() }
-    unsafeBitCast(job, to: UnownedJob.self).runSynchronously(on: executor)
+    Unmanaged<EventLoop>.fromOpaque(context)._withUnsafeGuaranteedRef { loop in
+        // As both: then a task of this loop that calls an actor of this loop is where it has to be already.
+        unsafeBitCast(job, to: UnownedJob.self).runSynchronously(
+            isolatedTo: loop.asUnownedSerialExecutor(), taskExecutor: loop.asUnownedTaskExecutor())
+    }
 }
 
 private nonisolated func releaseLoop(_ context: UnsafeMutableRawPointer?) {
