@@ -89,7 +89,7 @@ public final class Node: Sendable {
                 handler: gateway.handler(context, accessLog: settings.gateway.accessLog))
             for listener in settings.gateway.listeners {
                 let port = try await server.bind(host: listener.host, port: listener.port)
-                log.info("listening", [("address", "http://\(listener.host):\(port)")])
+                log.info("listening", [("address", listener.url(port: port))])
             }
         } catch {
             await parts.close(log)
