@@ -69,6 +69,9 @@ struct SystemClock: NodeClock {
     var now: Timestamp { Timestamp(milliseconds: read(CLOCK_REALTIME) / 1_000_000) }
     var monotonic: MonotonicTime { MonotonicTime(nanoseconds: read(CLOCK_MONOTONIC)) }
 
+    /// What all threads of the process have used of the processors, in nanoseconds.
+    var processor: Int64 { read(CLOCK_PROCESS_CPUTIME_ID) }
+
     private func read(_ id: clockid_t) -> Int64 {
         var time = timespec()
         clock_gettime(id, &time)

@@ -53,7 +53,8 @@ typealias Request = nonisolated(nonsending) @Sendable (_ task: Int, _ round: Int
     guard filter.isEmpty || name.contains(filter) else { return }
     let begin = clock.monotonic
     let end = begin.advanced(by: .seconds(seconds))
-    let samples = try await withThrowingTaskGroup(of: [Int64].self) { group in
+    let used = clock.processor
+    let unsorted = try await withThrowingTaskGroup(of: [Int64].self) { group in
         for task in 0..<inFlight {
             group.addTask(executorPreference: executor) {
                 var samples: [Int64] = []
@@ -73,15 +74,20 @@ typealias Request = nonisolated(nonsending) @Sendable (_ task: Int, _ round: Int
         }
         var samples: [Int64] = []
         for try await part in group { samples += part }
-        return samples.sorted()
+        return samples
     }
+    let each = Double(clock.processor - used) / 1e3 / Double(unsorted.count)
+    let samples = unsorted.sorted()
     let taken = Double(clock.monotonic.nanoseconds - begin.nanoseconds) / 1e9
     func at(_ part: Double) -> String {
         let microseconds = Double(samples[Int(Double(samples.count - 1) * part)]) / 1e3
         return "\((microseconds * 10).rounded() / 10) µs"
     }
     let rate = Int(Double(samples.count) / taken)
-    let line = [name, "in flight \(inFlight)", "\(rate)/s", "p50 \(at(0.5))", "p99 \(at(0.99))"]
+    let line = [
+        name, "in flight \(inFlight)", "\(rate)/s", "p50 \(at(0.5))", "p99 \(at(0.99))",
+        "processor \((each * 100).rounded() / 100) µs",
+    ]
     print(line.joined(separator: "  "))
 }
 
