@@ -68,6 +68,7 @@ let package = Package(
 
         program("KeyValue", path: "Examples/KeyValue", ["Affinity"]),
         program("Counter", path: "Examples/Counter", ["Affinity"]),
+        program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),
 
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
