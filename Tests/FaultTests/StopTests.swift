@@ -50,7 +50,7 @@ extension Faults {
                 let writer = try KeyValueNode.serving(data, .memory, partitions: 1)
                 let connection = try writer.connect()
                 let value = "\"" + String(repeating: "v", count: 1 << 20 - 64) + "\""
-                for number in 0..<192 {
+                for number in 0..<96 {
                     let answer = try connection.ask("PUT", "/kv/\(number)", body: value)
                     guard answer.status == 201 else { throw Failure("\(answer)") }
                 }
@@ -70,7 +70,7 @@ extension Faults {
                 #expect(time < .seconds(10))
                 // Nothing is spoiled by it.
                 let last = try KeyValueNode.serving(data, .rocksdb, partitions: 1)
-                #expect(try last.connect().ask("GET", "/kv/191").body == value)
+                #expect(try last.connect().ask("GET", "/kv/95").body == value)
                 #expect(try last.stop() == 0)
             }
         }
