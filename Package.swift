@@ -83,6 +83,13 @@ let package = Package(
         tests(
             "IntegrationTests",
             ["Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter"]),
+        // Starts the programs and does to them what machines do.
+        tests(
+            "FaultTests",
+            [
+                "AffinityCore", "AffinityNet", "AffinityLocalLog", "AffinityRocksDB", "AffinityRocksDBMemStore",
+                "KeyValue", "Counter",
+            ]),
     ],
     cxxLanguageStandard: .cxx20
 )
