@@ -69,6 +69,20 @@ let package = Package(
         program("KeyValue", path: "Examples/KeyValue", ["Affinity"]),
         program("Counter", path: "Examples/Counter", ["Affinity"]),
 
+        // What scripts/bench measures with.
+        .target(
+            name: "BenchmarkSupport",
+            dependencies: [
+                "AffinityCore", "AffinityNet", "AffinityMemStores", "AffinityRocksDB", "AffinityRocksDBMemStore",
+                "AffinityLocalLog", "AffinityCoordinator",
+            ],
+            path: "Benchmarks/Support", swiftSettings: swiftSettings),
+        program("Constant", path: "Benchmarks/Constant", ["AffinityNet", "BenchmarkSupport"]),
+        program("Footprint", path: "Benchmarks/Footprint", ["AffinityCore", "AffinityMemStores", "BenchmarkSupport"]),
+        program("InProcess", path: "Benchmarks/InProcess", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
+        program("Load", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
+        program("SyncedWrites", path: "Benchmarks/SyncedWrites", ["CRocksDB", "BenchmarkSupport"]),
+
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",
