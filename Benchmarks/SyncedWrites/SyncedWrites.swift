@@ -48,7 +48,8 @@ private struct Changelog {
     private var key: [UInt8] = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
     /// Checksum, layout, append time; key; value; the headers `affinity` and `t`: see `RecordCodec`.
     private var record = [UInt8](
-        repeating: UInt8(ascii: "x"), count: (4 + 1 + 8) + (4 + 12) + (1 + 4 + 100) + (1 + 8 + 4 + 29) + (1 + 1 + 4 + 8))
+        repeating: UInt8(ascii: "x"),
+        count: (4 + 1 + 8) + (4 + 12) + (1 + 4 + 100) + (1 + 8 + 4 + 29) + (1 + 1 + 4 + 8))
 
     /// Puts the next records into the batch.
     mutating func fill(_ group: Int) {
