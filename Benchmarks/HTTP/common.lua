@@ -15,7 +15,7 @@ function prepare(make)
    local requests = {}
    for index = 1, math.min(keys, 100000) do
       local key = math.random(0, keys - 1)
-      requests[index] = make(string.format("/kv/key-%08d", key), key)
+      requests[index] = make(string.format("/kv/key-%08d", key))
    end
    local count, next = #requests, 0
    request = function()

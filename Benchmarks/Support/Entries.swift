@@ -47,10 +47,21 @@ package enum Sample {
         return "key-" + String(repeating: "0", count: max(0, 8 - digits.utf8.count)) + digits
     }
 
-    /// A JSON text of 100 bytes, another one for each `index`.
+    /// A JSON text of 100 bytes, another one for each `index`, that compresses no better than by a quarter.
     package static func value(_ index: Int) -> [UInt8] {
-        let text = Array("\"\(index)-".utf8)
-        let filling = [UInt8](repeating: UInt8(ascii: "x"), count: 99 - text.count)
-        return text + filling + [UInt8(ascii: "\"")]
+        var random = SplitMix(seed: UInt64(index))
+        var value: [UInt8] = []
+        value.reserveCapacity(100)
+        value.append(UInt8(ascii: "\""))
+        var bits: UInt64 = 0
+        for place in 0..<98 {
+            if place % 10 == 0 { bits = random.next() }
+            value.append(letters[Int(bits & 63)])
+            bits >>= 6
+        }
+        value.append(UInt8(ascii: "\""))
+        return value
     }
+
+    private static let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 }

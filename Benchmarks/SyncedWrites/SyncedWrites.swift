@@ -47,9 +47,14 @@ private struct Changelog {
     /// Area and id of the changelog, and the offset.
     private var key: [UInt8] = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
     /// Checksum, layout, append time; key; value; the headers `affinity` and `t`: see `RecordCodec`.
-    private var record = [UInt8](
-        repeating: UInt8(ascii: "x"),
-        count: (4 + 1 + 8) + (4 + 12) + (1 + 4 + 100) + (1 + 8 + 4 + 29) + (1 + 1 + 4 + 8))
+    private static let recordBytes = (4 + 1 + 8) + (4 + 12) + (1 + 4 + 100) + (1 + 8 + 4 + 29) + (1 + 1 + 4 + 8)
+    /// What the records are cut from.
+    private let noise: [UInt8]
+
+    init() {
+        var random = SplitMix(seed: 1)
+        noise = (0..<1 << 16).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+    }
 
     /// Puts the next records into the batch.
     mutating func fill(_ group: Int) {
@@ -57,12 +62,12 @@ private struct Changelog {
         for _ in 0..<group {
             for byte in 0..<8 { key[5 + byte] = UInt8(truncatingIfNeeded: count >> (56 - 8 * byte)) }
             // Not the same bytes each time: they are compressed when they are moved to a file.
-            record[count % record.count] &+= 31
+            let place = count &* 7_919 % (noise.count - Self.recordBytes)
             count += 1
             key.withUnsafeBufferPointer { key in
-                record.withUnsafeBufferPointer { record in
+                noise.withUnsafeBufferPointer { noise in
                     let key = crocks_bytes(data: key.baseAddress, size: key.count)
-                    let record = crocks_bytes(data: record.baseAddress, size: record.count)
+                    let record = crocks_bytes(data: noise.baseAddress! + place, size: Self.recordBytes)
                     crocks_batch_put(batch, crocks_bytes(), key, crocks_bytes(), record)
                 }
             }
