@@ -72,8 +72,9 @@ public final class FaultyChangeLog: ChangeLog {
         acknowledge: @escaping @Sendable ([LogAck]) -> Void
     ) async throws(LogError) -> any PartitionLog {
         let opened = FaultyPartitionLog(self, AckGate(executor: executor, acknowledge: acknowledge))
-        opened.base = try await base.open(partition, changelogs: changelogs, executor: executor) { acks in
-            opened.receive(acks)
+        opened.base = try await base.open(partition, changelogs: changelogs, executor: executor) {
+            // Weak: the log behind belongs to `opened`, and holds this closure.
+            [weak opened] acks in opened?.receive(acks)
         }
         return opened
     }

@@ -16,9 +16,14 @@ public final class InMemoryChangeLog: ChangeLog {
         var end = Offset.zero
     }
 
+    /// Weak, because a use holds its log: a test may leave both without closing them.
+    struct Use {
+        weak var log: InMemoryPartitionLog?
+    }
+
     struct State {
         var contents: [PartitionID: [String: Contents]] = [:]
-        var uses: [PartitionID: InMemoryPartitionLog] = [:]
+        var uses: [PartitionID: Use] = [:]
         var isHolding = false
         /// Commands on which nothing is decided yet, the oldest first.
         var held: [(use: InMemoryPartitionLog, records: [OutgoingRecord])] = []
@@ -64,8 +69,8 @@ public final class InMemoryChangeLog: ChangeLog {
                 ends.append(state.contents[partition, default: [:]][name, default: Contents()].end)
             }
             let use = InMemoryPartitionLog(self, partition, names: names, ends: ends, gate: gate)
-            let former = state.uses.updateValue(use, forKey: partition)
-            return (use, former)
+            let former = state.uses.updateValue(Use(log: use), forKey: partition)
+            return (use, former?.log)
         }
         await former?.close()
         return use
@@ -104,7 +109,7 @@ public final class InMemoryChangeLog: ChangeLog {
             if index >= written { command.use.fail(command.records, error) }
         }
         if decided.isEmpty {
-            for use in state.withLock({ Array($0.uses.values) }) { use.fail([], error) }
+            for use in state.withLock({ Array($0.uses.values) }) { use.log?.fail([], error) }
         }
     }
 
@@ -140,7 +145,7 @@ public final class InMemoryChangeLog: ChangeLog {
             contents.records.append(LoggedRecord(offset: offset, appended: appended, record: record))
             contents.end = offset.next
             state.contents[partition, default: [:]][changelog] = contents
-            return (offset, state.uses[partition])
+            return (offset, state.uses[partition]?.log)
         }
         use?.advance(changelog, to: offset.next)
         return offset

@@ -75,7 +75,7 @@ final class InMemoryPartitionLog: PartitionLog {
         gate.end()
         for waiter in waiters { waiter.close(closedError) }
         log.state.withLock { state in
-            if state.uses[partition] === self { state.uses[partition] = nil }
+            if state.uses[partition]?.log === self { state.uses[partition] = nil }
         }
     }
 

@@ -3,6 +3,7 @@ import AffinityLocalLog
 import AffinityRocksDB
 import AffinityTesting
 import Foundation
+import Glibc
 import Testing
 
 /// What is of the embedded log alone: crashes, damage, a full disk.
@@ -183,7 +184,7 @@ import Testing
                 #expect(read.map(\.offset.rawValue) == Array(0..<12_500))
             }
             await log.close()
-            let again = try await fixture.local()
+            let again = try await fixture.local(compactionMemoryBytes: 1 << 20)
             fixture.clock.advance(by: .seconds(1000))
             try await again.compact()
             for number in 0..<4 {
@@ -199,11 +200,11 @@ import Testing
         let fixture = fixture
         let mount = fixture.folder.path + "/small"
         try FileManager.default.createDirectory(atPath: mount, withIntermediateDirectories: true)
-        guard run("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount) else {
+        guard Glibc.mount("tmpfs", mount, "tmpfs", 0, "size=24m") == 0 else {
             print("aFullDiskFailsUntilTheLogIsOpenedAgain: skipped, nothing can be mounted here")
             return
         }
-        defer { _ = run("umount", "-l", mount) }
+        defer { umount2(mount, Int32(MNT_DETACH)) }
         try fixture.run {
             let log = try await fixture.local(mount + "/log")
             let (opened, acks) = try await fixture.open(log)
@@ -220,7 +221,7 @@ import Testing
             await acks.wait(for: count + 1)
             #expect(acks.texts.last == "0:full")
             // There is space again.
-            #expect(run("mount", "-o", "remount,size=200m", mount))
+            #expect(Glibc.mount("tmpfs", mount, "tmpfs", UInt(MS_REMOUNT), "size=200m") == 0)
             try await log.reopen()
             opened.append(0, record("still refused", "x"))
             await acks.wait(for: count + 2)
@@ -235,15 +236,5 @@ import Testing
             #expect(more.texts == ["0:\(end)"])
             await log.close()
         }
-    }
-
-    private func run(_ arguments: String...) -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
     }
 }

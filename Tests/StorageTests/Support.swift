@@ -122,13 +122,14 @@ final class LogFixture: Sendable {
         configuration.compactionInterval = .zero
         configuration.compactionLag = .seconds(100)
         configuration.deleteRetention = .seconds(300)
-        // So small that compaction needs several rounds.
-        configuration.compactionMemoryBytes = 1000
         return configuration
     }
 
-    func local(_ path: String? = nil) async throws -> LocalLog {
-        try await LocalLog.open(
+    /// The embedded log; compaction has so little memory that it needs several rounds.
+    func local(_ path: String? = nil, compactionMemoryBytes: Int = 1000) async throws -> LocalLog {
+        var configuration = configuration
+        configuration.compactionMemoryBytes = compactionMemoryBytes
+        return try await LocalLog.open(
             folder: path ?? folder.path + "/log", configuration: configuration, shared: shared, clock: clock,
             pool: pool, report: reports.reporter)
     }

@@ -126,7 +126,13 @@ public struct Position: Hashable, Sendable, CustomStringConvertible {
 
     /// How many records lie between this position and `end`, 0 where this one is further.
     public func lag(behind end: Position) -> Int64 {
-        zip(offsets, end.offsets).reduce(0) { $0 + max(0, $1.1.rawValue - $1.0.rawValue) }
+        zip(offsets, end.offsets).reduce(0) { sum, pair in
+            // Positions come from outside too; a sum that no number can hold is the greatest one.
+            guard pair.1 > pair.0 else { return sum }
+            let (distance, isFar) = pair.1.rawValue.subtractingReportingOverflow(pair.0.rawValue)
+            let (total, isLong) = sum.addingReportingOverflow(distance)
+            return isFar || isLong ? .max : total
+        }
     }
 
     /// The offsets, joined by dots: `1841.22`.

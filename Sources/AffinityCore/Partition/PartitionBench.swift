@@ -5,7 +5,6 @@ package final class PartitionBench<P: Partition> {
     private let core: PartitionCore<P>
     private let state: StateStore
     private let partition: PartitionID
-    private var delivered: ([any Event]) -> Void = { _ in }
 
     /// Assembles the partition over an empty memstore and log, and begins epoch 1.
     ///
@@ -47,7 +46,7 @@ package final class PartitionBench<P: Partition> {
     package func run<C: Command>(_ command: C, _ envelope: Envelope = Envelope()) -> Result<C.Reply, AskError> {
         let execution = core.execute(command, envelope, state)
         if case .refused(let error) = execution { return .failure(error) }
-        state.submit(envelope, nil)
+        state.submit(deadline: .never, traceparent: envelope.traceparent, isReplay: execution.isReplay, nil)
         switch execution {
         case .reply(let reply), .replay(.success(let reply), _): return .success(reply)
         case .rejected(let rejection): return .failure(AskError(rejected: rejection, reached: nil))

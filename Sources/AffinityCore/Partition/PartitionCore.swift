@@ -4,13 +4,15 @@
 /// `StateStore`.
 @usableFromInline final class PartitionCore<P: Partition> {
     /// What the handler made of a command; the command still has to be submitted, unless it was refused.
-    @usableFromInline enum Execution<Reply> {
+    @usableFromInline enum Execution<Reply: Sendable>: Sendable {
         case reply(Reply)
         case rejected(Rejected)
         /// The repeated outcome of a former request, and the version that it wrote.
         case replay(Result<Reply, Rejected>, Version)
         /// It must not, or could not, run. Nothing is left of it.
         case refused(AskError)
+
+        @usableFromInline var isReplay: Bool { if case .replay = self { true } else { false } }
     }
 
     let partition: P
@@ -32,7 +34,9 @@
         for (index, store) in stores.enumerated() { store.index = index }
     }
 
-    private static func bind(_ table: Handlers, to partition: P, _ mistakes: inout [String]) -> [ObjectIdentifier: Handler] {
+    private static func bind(_ table: Handlers, to partition: P, _ mistakes: inout [String]) -> [ObjectIdentifier:
+        Handler]
+    {
         var handlers: [ObjectIdentifier: Handler] = [:]
         var names = Set<String>()
         for binding in table.bindings {
@@ -128,7 +132,7 @@
         guard let entry = state.read(AnsweredRequests.storeIndex, key, committed: false) else {
             return state.takeRefusal().map { .refused($0) }
         }
-        guard entry.time.advanced(by: state.limits.idempotency) > state.now else { return nil }
+        guard !state.answered.isExpired(entry, at: state.now) else { return nil }
         guard let outcome = AnsweredRequests.Outcome(bytes: entry.value) else {
             return .refused(AskError(.notApplied, .failed, "the outcome of a former request cannot be read"))
         }
@@ -175,27 +179,32 @@
     }
 
     /// Takes the outcomes of former requests into account that the restored state has.
-    func rememberRestored(_ state: StateStore) {
+    ///
+    /// - Throws: `MemStoreError` if they cannot be read: they would never be removed.
+    func rememberRestored(_ state: StateStore) throws(MemStoreError) {
+        state.begin()
         var found: [(key: [UInt8], time: Timestamp)] = []
         state.scan(AnsweredRequests.storeIndex, .all, .forward, committed: true) { key, entry in
             found.append((key, entry.time))
             return true
         }
+        if let refusal = state.takeRefusal() { throw MemStoreError(.io, refusal.reason) }
         for (key, time) in found.sorted(by: { $0.time < $1.time }) { state.answered.remember(key, written: time) }
     }
 
     /// Removes outcomes that have had their time, a bounded number of them, as a command of its own.
-    ///
-    /// - Returns: whether there may be more.
-    func expireAnswered(_ state: StateStore, limit: Int = 256) -> Bool {
+    func expireAnswered(_ state: StateStore, limit: Int = 256) {
         state.begin()
-        let keys = state.answered.expired(at: state.now, limit: limit)
-        guard !keys.isEmpty else { return false }
-        for key in keys {
+        for key in state.answered.expired(at: state.now, limit: limit) {
+            // The name may have been used again since: then what stands there has its own time.
+            guard let entry = state.read(AnsweredRequests.storeIndex, key, committed: false),
+                state.answered.isExpired(entry, at: state.now)
+            else { continue }
             state.write(AnsweredRequests.storeIndex, key, nil, routing: nil, time: nil, tags: [])
         }
-        state.submit(Envelope(), nil)
-        return keys.count == limit
+        // A key that could not be read stays for the next restart to find.
+        _ = state.takeRefusal()
+        state.submit(deadline: .never, traceparent: nil, nil)
     }
 }
 

@@ -1,6 +1,8 @@
 /// How a replica comes to the end of its log and claims it (PROTOCOL §4, §7).
 extension PartitionReplica {
     /// Opens memstore and log and applies what lies between the memstore's position and the log's end.
+    ///
+    /// Nothing else of the replica's life happens meanwhile: `run` hears the next event when this has returned.
     func catchUp(_ epoch: Epoch) async throws {
         let changelogs = core.stores.map { ChangeLogDeclaration(name: $0.name, controlKey: $0.controlKey) }
         let generation = generation
@@ -9,14 +11,13 @@ extension PartitionReplica {
         }
         do {
             let state = try await restore(log)
-            guard generation == self.generation, case .catchingUp(epoch) = machine.state else {
+            do { try core.rememberRestored(state) } catch {
                 await state.memstore.close()
-                await log.close()
-                return
+                throw error
             }
             self.log = log
             self.state = state
-            events.yield(.caughtUp(highest: state.applied.epoch))
+            give(.caughtUp(epoch, highest: state.applied.epoch))
         } catch {
             await log.close()
             throw error
@@ -26,36 +27,33 @@ extension PartitionReplica {
     private func restore(_ log: any PartitionLog) async throws -> StateStore {
         let ends = try await bounds(log)
         do {
-            let (state, mistake) = try await openState(log, ends)
-            if let mistake {
-                await state.memstore.close()
-                return try await rebuild(log, ends, because: mistake)
-            }
-            do {
-                try await read(log, to: ends, into: state)
-            } catch let error as LogError where error.code == .corrupt && state.wasResumed {
-                await state.memstore.close()
-                return try await rebuild(log, ends, because: error.reason)
-            }
-            return state
+            let opened = try await openState(log, ends)
+            guard let mistake = opened.mistake else { return try await read(log, to: ends, into: opened.state) }
+            await opened.state.memstore.close()
+            return try await rebuild(log, ends, because: mistake)
         } catch let error as MemStoreError where error.code == .corrupt {
             return try await rebuild(log, ends, because: error.reason)
+        } catch let misfit as Misfit {
+            return try await rebuild(log, ends, because: misfit.reason)
         }
     }
 
+    /// A memstore that was resumed turned out not to be made from its log.
+    private struct Misfit: Error { var reason: String }
+
     /// Puts a memstore that does not fit its log aside, loudly, and begins with an empty one.
-    private func rebuild(_ log: any PartitionLog, _ ends: [Range<Offset>], because reason: String) async throws
-        -> StateStore
-    {
+    private func rebuild(
+        _ log: any PartitionLog, _ ends: [Range<Offset>], because reason: String
+    ) async throws -> StateStore {
         let place = try await environment.memstores.setAside(id)
         environment.report(
             Report(
                 .error, "memstore set aside and made anew from the log",
                 [("partition", id.description), ("reason", reason), ("kept", place ?? "nothing")]))
         let (state, mistake) = try await openState(log, ends)
-        if let mistake { throw MemStoreError(.corrupt, mistake) }
-        try await read(log, to: ends, into: state)
-        return state
+        guard let mistake else { return try await read(log, to: ends, into: state) }
+        await state.memstore.close()
+        throw MemStoreError(.corrupt, mistake)
     }
 
     private func bounds(_ log: any PartitionLog) async throws -> [Range<Offset>] {
@@ -65,7 +63,9 @@ extension PartitionReplica {
     }
 
     /// Opens the memstore, and says what is wrong with it if it does not fit the log.
-    private func openState(_ log: any PartitionLog, _ bounds: [Range<Offset>]) async throws -> (StateStore, String?) {
+    private func openState(
+        _ log: any PartitionLog, _ bounds: [Range<Offset>]
+    ) async throws -> (state: StateStore, mistake: String?) {
         let declarations = core.stores.map { StoreDeclaration(name: $0.name, isOrdered: $0.isOrdered) }
         let memstore = try await environment.memstores.open(id, stores: declarations)
         var mistake: String?
@@ -82,7 +82,12 @@ extension PartitionReplica {
         let checkpoint = Checkpoint(
             log: former?.log ?? 0, epoch: former?.epoch ?? .none, level: former?.level ?? environment.clock.now,
             places: places)
-        if former != nil, mistake == nil { mistake = try await misfit(checkpoint, log, bounds) }
+        if former != nil {
+            do { mistake = try await misfit(checkpoint, log, bounds) } catch {
+                await memstore.close()
+                throw error
+            }
+        }
         let (partitions, effects) = (partitions, effects)
         let state = StateStore(
             partition: id, stores: core.stores, memstore: memstore, log: log, checkpoint: checkpoint,
@@ -115,44 +120,46 @@ extension PartitionReplica {
                 return "\(place.changelog): the record at \(place.last) is another one than it was made from"
             }
         }
-        let age = environment.clock.now.milliseconds - checkpoint.level.milliseconds
-        if !isLevel, age > environment.deleteRetention.wholeMilliseconds / 2 {
-            return "it was last level with the log \(age / 1000) s ago; removals may be gone from the log since"
-        }
-        return nil
+        if isLevel { return nil }
+        let age = environment.clock.now.milliseconds.subtractingReportingOverflow(checkpoint.level.milliseconds)
+        guard age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 2 else { return nil }
+        return "it was last level with the log \(age.partialValue / 1000) s ago; removals may be gone from it since"
     }
 
-    /// Applies the changelogs from the state's position to `ends`.
+    /// Applies the changelogs from the state's position to `ends`; closes the memstore if it cannot.
     ///
     /// On an exclusive log everything that stands there is as good as acknowledged, so each changelog is applied by
     /// itself: nobody sees the state before all of them are at their ends.
-    private func read(_ log: any PartitionLog, to ends: [Range<Offset>], into state: StateStore) async throws {
-        guard environment.log.isExclusive else {
-            throw LogError(.shape, "only a log with a single writer can be restored from")
-        }
-        for (changelog, end) in ends.enumerated() {
-            while case let next = state.applied.places[changelog].next, next < end.upperBound {
-                if isStopping { throw LogError(.closed, "the node stops while the log is read") }
-                let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
-                guard page.next > next else {
-                    throw LogError(
-                        .corrupt, "\(core.stores[changelog].name): no record from \(next) to \(end.upperBound)")
-                }
-                try state.restore(page, changelog: changelog, isLevel: page.next >= end.upperBound)
+    private func read(
+        _ log: any PartitionLog, to ends: [Range<Offset>], into state: StateStore
+    ) async throws -> StateStore {
+        do {
+            guard environment.log.isExclusive else {
+                throw LogError(.shape, "only a log with a single writer can be restored from")
             }
+            for changelog in ends.indices { try await read(log, changelog, to: ends, into: state) }
+            return state
+        } catch {
+            await state.memstore.close()
+            if let error = error as? LogError, error.code == .corrupt || error.code == .outOfRange, state.wasResumed {
+                throw Misfit(reason: error.reason)
+            }
+            throw error
         }
-        core.rememberRestored(state)
     }
 
-    /// Announces the epoch in every changelog (C1), and that it serves (C4).
-    func claim(_ epoch: Epoch) async throws {
-        guard let state else { return }
-        state.begin(epoch, newLog: environment.random() | 1)
-        for kind in [ControlRecord.Kind.claim, .settled] {
-            let settlement = await withUnsafeContinuation { state.appendControl(kind, $0) }
-            // A failure has been reported by whoever gave the mastership up.
-            if settlement.failure != nil { return }
+    private func read(
+        _ log: any PartitionLog, _ changelog: Int, to ends: [Range<Offset>], into state: StateStore
+    ) async throws {
+        let end = ends[changelog].upperBound
+        while case let next = state.applied.places[changelog].next, next < end {
+            if isStopping { throw LogError(.closed, "the node stops while the log is read") }
+            let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
+            guard page.next > next else {
+                throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(end)")
+            }
+            let isLevel = page.next >= end && changelog == ends.count - 1
+            try state.restore(page, changelog: changelog, isLevel: isLevel)
         }
-        events.yield(.settled)
     }
 }

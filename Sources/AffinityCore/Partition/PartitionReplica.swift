@@ -1,7 +1,8 @@
 /// One copy of a partition on this node: the actor that owns its logic and its state.
 ///
 /// Pinned to one executor; everything of it runs there. Called by `Service`; calls `PartitionCore`, which runs the
-/// handlers, and `StateStore`, which orders the effects. Its life is a `PartitionStateMachine`.
+/// handlers, and `StateStore`, which orders the effects. Its life is a `PartitionStateMachine`; requests are in
+/// `PartitionReplica+Requests.swift`, the way to the end of the log in `PartitionReplica+Restore.swift`.
 public actor PartitionReplica<P: Partition> {
     /// The partition.
     public nonisolated let id: PartitionID
@@ -12,18 +13,23 @@ public actor PartitionReplica<P: Partition> {
 
     @usableFromInline let core: PartitionCore<P>
     @usableFromInline var state: StateStore?
-    var machine = PartitionStateMachine()
-    let environment: PartitionEnvironment
+    var machine = PartitionStateMachine() {
+        didSet { isServing = machine.isServing }
+    }
+    /// What the machine says, where every request looks.
+    @usableFromInline var isServing = false
+    @usableFromInline let environment: PartitionEnvironment
     let partitions: Int
     let effects: EffectRunner
-    private let inbox: AsyncStream<PartitionStateMachine.Event>
-    nonisolated let events: AsyncStream<PartitionStateMachine.Event>.Continuation
+    private nonisolated let inbox = ReplicaInbox()
     var log: (any PartitionLog)?
     /// Counts the openings of log and memstore: word about a former one is ignored.
     var generation = 0
-    var admission: Admission
+    @usableFromInline var admission: Admission
     /// Ends a restore that is under way.
     private(set) var isStopping = false
+    private var isMaster = false
+    private var joining: Task<Void, Never>?
     private var timer = MonotonicTime.never
 
     init(
@@ -37,36 +43,50 @@ public actor PartitionReplica<P: Partition> {
         self.effects = effects
         core = try PartitionCore<P>()
         admission = Admission(environment.limits)
-        (inbox, events) = AsyncStream.makeStream()
     }
 
     // MARK: - Life
 
-    /// Joins the coordinator and follows its word until `stop` is called.
+    /// Joins the coordinator and follows its word until `stop` is called or the task is cancelled.
     func run() async {
         core.partition.becameStandby(of: id)
         join()
-        for await event in inbox {
+        while machine.state != .stopped, let event = await inbox.next() {
             await perform(machine.handle(event))
-            if machine.state == .stopped { break }
+        }
+        if machine.state != .stopped {
+            // The task was cancelled: nothing is waited for.
+            _ = machine.handle(.drain)
+            _ = machine.handle(.drained)
+            await release(reason: "the replica was cancelled")
         }
         core.partition.stopping()
+        // A join that is under way would enter the replica after it has left.
+        await joining?.value
         await environment.coordinator.leave(id)
     }
 
-    /// Answers what is in flight, within the limit, and ends `run`.
+    /// Answers what is in flight, within the service's deadline, and ends `run`.
     nonisolated func stop() {
-        executor.post { [self] in assumeIsolated { $0.isStopping = true } }
-        events.yield(.drain)
+        executor.post { [self] in
+            assumeIsolated { replica in
+                guard !replica.isStopping else { return }
+                replica.isStopping = true
+                replica.give(.drain)
+            }
+        }
     }
+
+    /// Puts an event in for `run`.
+    func give(_ event: PartitionStateMachine.Event) { inbox.give(event) }
 
     private func join() {
         // Beside `run`, which must hear events meanwhile; ends when the coordinator answers.
-        Task { [id, events, environment] in
+        joining = Task(executorPreference: executor) { [id, inbox, environment] in
             do throws(CoordinatorError) {
-                try await environment.coordinator.join(id) { events.yield(.mastership($0)) }
+                try await environment.coordinator.join(id) { inbox.give(.mastership($0)) }
             } catch {
-                events.yield(.failed("coordinator: \(error.reason)", isRetriable: false))
+                inbox.give(.failed("coordinator: \(error.reason)", isRetriable: error.isRetriable, of: nil))
             }
         }
     }
@@ -74,44 +94,61 @@ public actor PartitionReplica<P: Partition> {
     private func perform(_ action: PartitionStateMachine.Action) async {
         switch action {
         case .none: break
+        case .join: join()
         case .catchUp(let epoch):
             await release(reason: "another epoch begins")
-            await report(failures: { try await self.catchUp(epoch) })
-        case .claim(let epoch): await report(failures: { try await self.claim(epoch) })
-        case .serve(let epoch):
-            core.partition.becameMaster(of: id, epoch: epoch)
-            environment.report(
-                Report(.info, "partition serves", [("partition", id.description), ("epoch", epoch.description)]))
-            armTimer()
+            await giveFailures(of: epoch) { try await self.catchUp(epoch) }
+        case .claim(let epoch):
+            state?.begin(epoch, newLog: environment.random() | 1)
+            append(.claim, then: .claimed(epoch))
+        case .settle(let epoch): append(.settled, then: .settled(epoch))
+        case .serve(let epoch): serve(epoch)
         case .renew(let grant):
             do throws(CoordinatorError) { try await environment.coordinator.renew(id, above: grant) } catch {
-                events.yield(.failed("coordinator: \(error.reason)", isRetriable: error.isRetriable))
+                give(.failed("coordinator: \(error.reason)", isRetriable: error.isRetriable, of: machine.epoch))
             }
-        case .release: await release(reason: "the replica is not master")
+        case .release:
+            reportFailure()
+            await release(reason: "the replica is not master")
         case .releaseAndRetry:
             reportFailure()
             await release(reason: "the replica failed")
-            executor.schedule(at: environment.clock.monotonic.advanced(by: environment.retry)) { [events] in
-                events.yield(.retry)
+            executor.schedule(at: environment.clock.monotonic.advanced(by: environment.retry)) { [inbox] in
+                inbox.give(.retry)
             }
         case .drain: drain()
         }
-        if case .release = action, case .failed = machine.state { reportFailure() }
     }
 
-    private func report(failures body: () async throws -> Void) async {
+    private func giveFailures(of epoch: Epoch, _ body: () async throws -> Void) async {
         do { try await body() } catch let error as LogError {
-            events.yield(.failed("log: \(error.reason)", isRetriable: error.isRetriable))
+            give(.failed("log: \(error.reason)", isRetriable: error.isRetriable, of: epoch))
         } catch let error as MemStoreError {
-            events.yield(.failed("memstore: \(error.reason)", isRetriable: error.isRetriable))
+            give(.failed("memstore: \(error.reason)", isRetriable: error.isRetriable, of: epoch))
         } catch {
-            events.yield(.failed("\(error)", isRetriable: false))
+            give(.failed("\(error)", isRetriable: false, of: epoch))
         }
     }
 
     private func reportFailure() {
-        guard case .failed(let reason) = machine.state else { return }
+        guard case .failed(let reason) = machine.state, !isStopping else { return }
         environment.report(Report(.error, "partition failed", [("partition", id.description), ("reason", reason)]))
+    }
+
+    /// Appends a control record to every changelog. A failure needs no word of its own: whoever gave the mastership
+    /// up has reported why.
+    private func append(_ kind: ControlRecord.Kind, then event: PartitionStateMachine.Event) {
+        state?.appendControl(kind) { [inbox] settlement in
+            if settlement.failure == nil { inbox.give(event) }
+        }
+    }
+
+    private func serve(_ epoch: Epoch) {
+        isMaster = true
+        core.partition.becameMaster(of: id, epoch: epoch)
+        environment.report(
+            Report(.info, "partition serves", [("partition", id.description), ("epoch", epoch.description)]))
+        armTimer()
     }
 
     /// Lets go of memstore and log; whoever still waits is told so.
@@ -121,8 +158,11 @@ public actor PartitionReplica<P: Partition> {
         let (state, log) = (state, log)
         self.state = nil
         self.log = nil
+        if isMaster {
+            isMaster = false
+            core.partition.becameStandby(of: id)
+        }
         guard let state else { return }
-        core.partition.becameStandby(of: id)
         state.abandon(reason)
         await log?.close()
         // A flush that fails costs a longer replay, nothing else.
@@ -136,7 +176,18 @@ public actor PartitionReplica<P: Partition> {
 
     private func drain() {
         admission.refuseAll(AskError(.notApplied, .draining, "the partition is stopping"))
-        if state?.isIdle ?? true { events.yield(.drained) }
+        guard let state, !state.isIdle else { return give(.drained) }
+        // A log that does not answer must not keep the node from stopping.
+        executor.schedule(at: environment.clock.monotonic.advanced(by: environment.deadline)) { [weak self] in
+            self?.assumeIsolated { $0.giveUpDraining() }
+        }
+    }
+
+    private func giveUpDraining() {
+        guard machine.state == .draining, let state, !state.isIdle else { return }
+        generation += 1
+        state.abandon("the partition stopped before the log acknowledged")
+        give(.drained)
     }
 
     // MARK: - The log's word
@@ -144,136 +195,20 @@ public actor PartitionReplica<P: Partition> {
     /// Takes acknowledgements. Called on the executor, once a batch.
     func acknowledge(_ acks: [LogAck], of generation: Int) {
         guard generation == self.generation, let state else { return }
-        if let stepDown = state.acknowledge(acks) {
-            state.abandon(stepDown.reason)
-            admission.refuseAll(AskError(.notApplied, .notReady, stepDown.reason))
-            self.generation += 1
-            machine.suspendServing(stepDown.reason)
-            let isDraining = machine.state == .draining
-            events.yield(isDraining ? .drained : .failed(stepDown.reason, isRetriable: stepDown.isRetriable))
-            return
-        }
-        admission.admit(state.pendingCount, state.pendingBytes)
-        if case .draining = machine.state, state.isIdle { events.yield(.drained) }
+        if let stepDown = state.acknowledge(acks) { return self.stepDown(stepDown, state) }
+        if admission.hasWaiting { admission.admit(state.pendingCount, state.pendingBytes) }
+        if machine.state == .draining, state.isIdle { give(.drained) }
     }
 
-    // MARK: - Requests
-
-    /// Runs a command and returns when it is durable and applied.
-    @inlinable func commit<C: Command>(
-        _ command: C, _ envelope: Envelope
-    ) async throws(AskError) -> Commit<C.Reply> {
-        let state = try await admitted(envelope)
-        let execution = timed(C.name) { core.execute(command, envelope, state) }
-        if case .refused(let error) = execution { throw reached(error, state) }
-        arm(envelope.deadline)
-        // Unsafe, because a checked one costs as much as the rest: the state store resumes it exactly once, when the
-        // command is settled or given up.
-        let settlement = await withUnsafeContinuation { state.submit(envelope, $0) }
-        if let failure = settlement.failure { throw failure }
-        let reached = AskError.Reached(id, settlement.position)
-        switch execution {
-        case .reply(let reply):
-            return Commit(reply: reply, version: settlement.version, reached: reached, isReplay: false)
-        case .rejected(let rejection): throw AskError(rejected: rejection, reached: reached)
-        case .replay(.success(let reply), let version):
-            return Commit(reply: reply, version: version, reached: reached, isReplay: true)
-        case .replay(.failure(let rejection), _):
-            throw AskError(rejected: rejection, reached: reached, isReplay: true)
-        case .refused(let error): throw error
-        }
-    }
-
-    /// Runs a command and returns when its records are handed to the log.
-    func tell<C: Command>(_ command: C, _ envelope: Envelope) async throws(AskError) {
-        let state = try await admitted(envelope)
-        let execution = timed(C.name) { core.execute(command, envelope, state) }
-        switch execution {
-        case .refused(let error): throw reached(error, state)
-        case .rejected(let rejection):
-            state.submit(envelope, nil)
-            throw AskError(rejected: rejection, reached: reached(state))
-        case .reply, .replay: state.submit(envelope, nil)
-        }
-    }
-
-    /// Runs a query on the committed state.
-    @inlinable func read<Q: Query>(_ query: Q, _ envelope: Envelope) async throws(AskError) -> Answer<Q.Reply> {
-        if !envelope.positions.isEmpty, let position = envelope.positions[id.number] {
-            try await wait(for: position, envelope.deadline)
-        }
-        return try readNow(query)
-    }
-
-    /// Runs a query that waits for nothing.
-    @inlinable func readNow<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
-        let state = try serving()
-        let result = try timed(Q.name) { () throws(AskError) in try core.read(query, state) }
-        let reached = reached(state)
-        switch result {
-        case .success(let reply): return Answer(reply: reply, reached: reached)
-        case .failure(let rejection): throw AskError(rejected: rejection, reached: reached)
-        }
-    }
-
-    @usableFromInline func wait(for position: Position, _ deadline: MonotonicTime) async throws(AskError) {
-        let state = try serving()
-        guard !state.position.covers(position) else { return }
-        arm(deadline)
-        let settlement = await withUnsafeContinuation { state.wait(for: position, deadline: deadline, $0) }
-        if let failure = settlement.failure { throw failure }
-    }
-
-    /// The state, if the replica serves.
-    @usableFromInline func serving() throws(AskError) -> StateStore {
-        if machine.isServing, let state { return state }
-        throw AskError(.notApplied, machine.state == .draining ? .draining : .notReady, machine.refusal)
-    }
-
-    /// The state, once there is a place among the commands in flight.
-    @usableFromInline func admitted(_ envelope: Envelope) async throws(AskError) -> StateStore {
-        let state = try serving()
-        if admission.hasPlace(state.pendingCount, state.pendingBytes) { return state }
-        guard admission.canWait else {
-            throw AskError(.notApplied, .overloaded, "too many commands are in flight and waiting")
-        }
-        arm(envelope.deadline)
-        if let refusal = await withUnsafeContinuation({ admission.wait(envelope.deadline, $0) }) { throw refusal }
-        admission.arrived()
-        return try serving()
-    }
-
-    /// Runs a handler and reports one that takes too long. It is not killed: nothing can undo half a handler.
-    @inlinable func timed<Result, Failure: Error>(
-        _ name: String, _ body: () throws(Failure) -> Result
-    ) throws(Failure) -> Result {
-        let start = monotonic
-        defer { reportSlow(name, since: start) }
-        return try body()
-    }
-
-    @usableFromInline var monotonic: MonotonicTime { environment.clock.monotonic }
-
-    @usableFromInline func reportSlow(_ name: String, since start: MonotonicTime) {
-        let duration = monotonic.since(start)
-        guard duration > environment.limits.handler else { return }
-        environment.report(
-            Report(
-                .warning, "a handler ran long",
-                [
-                    ("partition", id.description), ("message", name),
-                    ("milliseconds", String(duration.wholeMilliseconds)),
-                ]))
-    }
-
-    @usableFromInline func reached(_ state: StateStore) -> AskError.Reached {
-        AskError.Reached(id, state.position)
-    }
-
-    @usableFromInline func reached(_ error: AskError, _ state: StateStore) -> AskError {
-        var error = error
-        error.reached = reached(state)
-        return error
+    private func stepDown(_ stepDown: StateStore.StepDown, _ state: StateStore) {
+        let epoch = machine.epoch
+        generation += 1
+        machine.suspendServing(stepDown.reason)
+        state.abandon(stepDown.reason)
+        admission.refuseAll(AskError(.notApplied, .notReady, stepDown.reason))
+        give(
+            machine.state == .draining
+                ? .drained : .failed(stepDown.reason, isRetriable: stepDown.isRetriable, of: epoch))
     }
 
     // MARK: - Time
@@ -290,20 +225,33 @@ public actor PartitionReplica<P: Partition> {
         guard timer <= now else { return }
         timer = .never
         admission.expire(at: now)
-        state?.expire(at: now)
-        if machine.isServing, let state {
-            while core.expireAnswered(state) {}
+        if let state {
+            state.expire(at: now)
+            if isServing, let expiry = state.answered.nextExpiry, expiry <= environment.clock.now,
+                admission.hasPlace(state.pendingCount, state.pendingBytes)
+            {
+                core.expireAnswered(state)
+            }
         }
         armTimer()
     }
 
-    private func armTimer() {
+    /// Arms for what is next, but not for less than a millisecond: each waking looks at everything that waits, and
+    /// deadlines that lie close together must not cost that once each.
+    func armTimer() {
         guard let state else { return }
-        arm(min(state.earliestDeadline, admission.earliestDeadline))
-        if let expiry = state.answered.nextExpiry {
-            let wait = max(1, expiry.milliseconds - environment.clock.now.milliseconds)
-            arm(environment.clock.monotonic.advanced(by: .milliseconds(wait)))
-        }
+        let soonest = environment.clock.monotonic.advanced(by: .milliseconds(1))
+        let next = min(state.earliestDeadline, admission.earliestDeadline)
+        if next != .never { arm(max(next, soonest)) }
+        armExpiry()
+    }
+
+    /// Arms for the next outcome that has had its time (§9).
+    @usableFromInline func armExpiry() {
+        guard let expiry = state?.answered.nextExpiry else { return }
+        let wait = expiry.milliseconds.subtractingReportingOverflow(environment.clock.now.milliseconds)
+        let milliseconds = wait.overflow ? (expiry.milliseconds < 0 ? 1 : .max) : max(1, wait.partialValue)
+        arm(environment.clock.monotonic.advanced(by: .milliseconds(milliseconds)))
     }
 
     // MARK: - Seen from outside

@@ -14,14 +14,17 @@ struct PartitionStateMachine {
         case stopped
     }
 
+    /// Word of what a replica did names the epoch that it did it for: what comes late is told from what counts.
     enum Event: Sendable {
         case mastership(Mastership)
         /// The log is read to its end; the highest epoch that stands in it.
-        case caughtUp(highest: Epoch)
-        /// The claim and the settled are acknowledged.
-        case settled
-        /// Whatever was under way could not be done.
-        case failed(String, isRetriable: Bool)
+        case caughtUp(Epoch, highest: Epoch)
+        /// The claim is acknowledged in every changelog.
+        case claimed(Epoch)
+        /// The settled is acknowledged in every changelog.
+        case settled(Epoch)
+        /// What was under way could not be done; without an epoch it is the coordinator that could not be joined.
+        case failed(String, isRetriable: Bool, of: Epoch?)
         case retry
         case drain
         case drained
@@ -29,10 +32,14 @@ struct PartitionStateMachine {
 
     enum Action: Equatable {
         case none
+        /// Enter the replica with the coordinator.
+        case join
         /// Open memstore and log, read the log to its end.
         case catchUp(Epoch)
-        /// Append claim and settled, wait for their acks.
+        /// Append a claim (C1).
         case claim(Epoch)
+        /// Append a settled (C4).
+        case settle(Epoch)
         case serve(Epoch)
         /// Ask the coordinator for a grant above this one.
         case renew(above: UInt64)
@@ -51,6 +58,7 @@ struct PartitionStateMachine {
 
     var isServing: Bool { if case .serving = state { true } else { false } }
 
+    /// The epoch of the mastership that is being gained or held.
     var epoch: Epoch {
         switch state {
         case .catchingUp(let epoch), .claiming(let epoch), .serving(let epoch): epoch
@@ -58,51 +66,75 @@ struct PartitionStateMachine {
         }
     }
 
+    /// The last epoch that was begun, whatever became of it.
+    private var latest: Epoch { grant.map { Epoch(grant: $0.number, run: run) } ?? .none }
+
     mutating func handle(_ event: Event) -> Action {
         switch (state, event) {
         case (.draining, .drained):
             state = .stopped
             return .release
         case (.draining, _), (.stopped, _): return .none
-        case (_, .drain):
+        case (.serving, .drain):
             state = .draining
             return .drain
-        case (_, .mastership(.standby(let master))):
-            grant = nil
-            state = .standby(master: master)
+        case (_, .drain):
+            // Nobody but the replica itself waits for what is under way.
+            state = .stopped
             return .release
-        case (_, .mastership(.master(let newer))):
-            if let grant, newer.number <= grant.number { return .none }
-            grant = newer
-            run = 0
-            return catchUp()
-        case (.catchingUp(let epoch), .caughtUp(let highest)):
+        case (_, .mastership(let mastership)): return follow(mastership)
+        case (.catchingUp(let epoch), .caughtUp(epoch, let highest)):
             guard epoch > highest else { return .renew(above: highest.grant) }
             state = .claiming(epoch)
             return .claim(epoch)
-        case (.claiming(let epoch), .settled):
+        case (.claiming(let epoch), .claimed(epoch)): return .settle(epoch)
+        case (.claiming(let epoch), .settled(epoch)):
             state = .serving(epoch)
             return .serve(epoch)
-        case (_, .failed(let reason, let isRetriable)):
+        case (_, .failed(let reason, let isRetriable, let epoch)):
+            guard epoch == nil || epoch == latest else { return .none }
             state = .failed(reason)
             return isRetriable ? .releaseAndRetry : .release
-        case (.failed, .retry):
-            guard let grant else { return .none }
-            // An epoch that failed may have left records; the next one must be higher (W1).
-            guard run < .max else { return .renew(above: grant.number) }
-            run += 1
-            return catchUp()
-        case (_, .caughtUp), (_, .settled), (_, .retry), (_, .drained):
+        case (.failed, .retry): return retry()
+        case (_, .caughtUp), (_, .claimed), (_, .settled), (_, .retry), (_, .drained):
             // Word of something that was given up meanwhile.
             return .none
         }
     }
 
+    private mutating func follow(_ mastership: Mastership) -> Action {
+        switch mastership {
+        case .standby(let master):
+            grant = nil
+            state = .standby(master: master)
+            return .release
+        case .master(let newer):
+            if let grant, newer.number <= grant.number { return .none }
+            guard newer.number < 1 << 48 else {
+                // Only a damaged log or coordinator leads here; an epoch has no room for it.
+                state = .failed("grant \(newer.number) has more than 48 bits")
+                return .release
+            }
+            grant = newer
+            run = 0
+            return catchUp()
+        }
+    }
+
+    private mutating func retry() -> Action {
+        guard let grant else {
+            state = .starting
+            return .join
+        }
+        // An epoch that failed may have left records; the next one must be higher (W1).
+        guard run < .max else { return .renew(above: grant.number) }
+        run += 1
+        return catchUp()
+    }
+
     private mutating func catchUp() -> Action {
-        guard let grant else { return .none }
-        let epoch = Epoch(grant: grant.number, run: run)
-        state = .catchingUp(epoch)
-        return .catchUp(epoch)
+        state = .catchingUp(latest)
+        return .catchUp(latest)
     }
 
     /// A master that must step down stops serving at once; the event that says so follows.

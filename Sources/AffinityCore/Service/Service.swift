@@ -6,7 +6,6 @@ public final class Service<P: Partition>: Sendable {
     /// The keyspace's name.
     public let keyspace: String
     @usableFromInline let replicas: [PartitionReplica<P>]
-    @usableFromInline let environment: PartitionEnvironment
     private let effects: EffectRunner
 
     /// Assembles the service of a keyspace whose partitions all live here.
@@ -22,7 +21,6 @@ public final class Service<P: Partition>: Sendable {
     ) throws(AssemblyError) {
         precondition(partitions > 0 && !executors.isEmpty)
         self.keyspace = keyspace
-        self.environment = environment
         let effects = EffectRunner(effects: Effects(services: services), report: environment.report)
         self.effects = effects
         var replicas: [PartitionReplica<P>] = []
@@ -95,7 +93,9 @@ public final class Service<P: Partition>: Sendable {
     @inlinable public nonisolated(nonsending) func commit<C: Command>(
         _ command: C, _ envelope: Envelope = Envelope()
     ) async throws(AskError) -> Commit<C.Reply> {
-        try await replica(command.key).commit(command, withDeadline(envelope))
+        let replica = replica(command.key)
+        if replica.executor.isCurrent { return try await replica.commitHere(command, envelope) }
+        return try await replica.commit(command, envelope)
     }
 
     /// Runs a query; returns its reply with the position that it was answered from.
@@ -105,7 +105,10 @@ public final class Service<P: Partition>: Sendable {
         _ query: Q, _ envelope: Envelope = Envelope()
     ) async throws(AskError) -> Answer<Q.Reply> {
         let replica = replica(query.key)
-        return try await replica.read(query, withDeadline(envelope))
+        guard replica.executor.isCurrent, envelope.positions.isEmpty else {
+            return try await replica.read(query, envelope)
+        }
+        return try replica.readHere(query)
     }
 
     /// Hands a command over and does not wait until it is durable: it is applied at most once.
@@ -114,7 +117,7 @@ public final class Service<P: Partition>: Sendable {
     public nonisolated(nonsending) func tell<C: Command>(
         _ command: C, _ envelope: Envelope = Envelope()
     ) async throws(AskError) {
-        try await replica(command.key).tell(command, withDeadline(envelope))
+        try await replica(command.key).tell(command, envelope)
     }
 
     /// Runs a query in every partition and gathers the answers; says which partitions failed.
@@ -123,7 +126,6 @@ public final class Service<P: Partition>: Sendable {
     public nonisolated(nonsending) func scatter<Q: Query>(
         _ query: Q, _ envelope: Envelope = Envelope()
     ) async -> Gathered<Q.Reply> {
-        let envelope = withDeadline(envelope)
         let results = await withTaskGroup(of: (Int, Result<Answer<Q.Reply>, AskError>).self) { group in
             for (index, replica) in replicas.enumerated() {
                 group.addTask {
@@ -153,12 +155,5 @@ public final class Service<P: Partition>: Sendable {
     /// quickly; longer work belongs into an effect.
     public func onEvent<E: Event>(_ type: E.Type, _ body: @escaping @Sendable (E) -> Void) {
         effects.subscribe { event in if let event = event as? E { body(event) } }
-    }
-
-    @usableFromInline func withDeadline(_ envelope: Envelope) -> Envelope {
-        guard envelope.deadline == .never else { return envelope }
-        var envelope = envelope
-        envelope.deadline = environment.clock.monotonic.advanced(by: environment.deadline)
-        return envelope
     }
 }

@@ -2,7 +2,7 @@
 ///
 /// They are entries of the internal store `_requests`, written with the command, so they survive restart and
 /// failover. This type knows their layout and which of them have had their time; `PartitionCore` reads and writes them.
-struct AnsweredRequests {
+@usableFromInline struct AnsweredRequests {
     /// The internal store is the first of every partition.
     static let storeIndex = 0
     static let storeName = "_requests"
@@ -62,6 +62,9 @@ struct AnsweredRequests {
     mutating func remember(_ key: [UInt8], written: Timestamp) {
         expiring.append((key, written.advanced(by: window)))
     }
+
+    /// Whether an outcome has had its time.
+    func isExpired(_ entry: StoredEntry, at time: Timestamp) -> Bool { entry.time.advanced(by: window) <= time }
 
     /// When the next outcome has had its time; `nil` if there is none.
     var nextExpiry: Timestamp? { expiring.first?.expires }

@@ -17,30 +17,90 @@ struct Overlay {
     }
 
     private var entries: [[UInt8]: Entry] = [:]
+    /// The keys in order, where the store is ordered: a scan must not sort all that is on its way. Their number is
+    /// bounded by what may be in flight, so moving references at an insertion costs little.
+    private var keys: [[UInt8]] = []
+    private let isOrdered: Bool
+
+    init(isOrdered: Bool) { self.isOrdered = isOrdered }
 
     var isEmpty: Bool { entries.isEmpty }
 
-    subscript(key: [UInt8]) -> Entry? {
-        get { entries[key] }
-        set { entries[key] = newValue }
+    subscript(key: [UInt8]) -> Entry? { entries[key] }
+
+    /// Puts `entry` under `key`.
+    ///
+    /// - Returns: what stood there.
+    mutating func set(_ key: [UInt8], _ entry: Entry) -> Entry? {
+        let old = entries.updateValue(entry, forKey: key)
+        if isOrdered, old == nil { keys.insert(key, at: place(of: key)) }
+        return old
+    }
+
+    /// Puts back what stood under `key` before a command wrote there.
+    mutating func restore(_ key: [UInt8], _ entry: Entry?) {
+        if let entry { _ = set(key, entry) } else if entries.removeValue(forKey: key) != nil { removeKey(key) }
     }
 
     /// Drops what `command` wrote under `key`, unless a later command has written there since.
     mutating func drop(_ key: [UInt8], of command: UInt64) {
         if let index = entries.index(forKey: key), entries.values[index].command == command {
             entries.remove(at: index)
+            removeKey(key)
         }
     }
 
-    mutating func removeAll() { entries.removeAll() }
+    mutating func removeAll() {
+        entries.removeAll()
+        keys.removeAll()
+    }
 
-    /// What lies in `range`, in the direction of a scan.
-    func sorted(in range: KeyRange, _ direction: ScanDirection) -> [(key: [UInt8], entry: Entry)] {
-        entries.filter { range.contains($0.key) }.map { (key: $0.key, entry: $0.value) }.sorted { a, b in
-            switch direction {
-            case .forward: a.key.lexicographicallyPrecedes(b.key)
-            case .backward: b.key.lexicographicallyPrecedes(a.key)
-            }
+    /// Calls `body` for all that is here, in any order, until it returns `false`.
+    func forEach(_ body: (_ key: [UInt8], _ entry: Entry) throws(MemStoreError) -> Bool) throws(MemStoreError) {
+        for (key, entry) in entries {
+            if try !body(key, entry) { return }
         }
+    }
+
+    /// What lies in `range`, in the order of a scan. Only of an ordered store.
+    func walk(_ range: KeyRange, _ direction: ScanDirection) -> Walk {
+        let lower = place(of: range.lower)
+        let upper = max(lower, range.upper.map(place(of:)) ?? keys.count)
+        return Walk(overlay: self, left: lower..<upper, direction: direction)
+    }
+
+    /// A way through a range of the overlay.
+    struct Walk {
+        fileprivate let overlay: Overlay
+        fileprivate var left: Range<Int>
+        fileprivate let direction: ScanDirection
+
+        /// The next key, which stays the next one.
+        var nextKey: [UInt8]? {
+            if left.isEmpty { return nil }
+            return overlay.keys[direction == .forward ? left.lowerBound : left.upperBound - 1]
+        }
+
+        /// The next entry; the way goes on behind it.
+        mutating func next() -> Entry? {
+            guard let key = nextKey else { return nil }
+            left = direction == .forward ? left.dropFirst() : left.dropLast()
+            return overlay.entries[key]
+        }
+    }
+
+    /// The first place whose key does not come before `key`.
+    private func place(of key: [UInt8]) -> Int {
+        var low = 0
+        var high = keys.count
+        while low < high {
+            let middle = (low + high) / 2
+            if keys[middle].lexicographicallyPrecedes(key) { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    private mutating func removeKey(_ key: [UInt8]) {
+        if isOrdered { keys.remove(at: place(of: key)) }
     }
 }

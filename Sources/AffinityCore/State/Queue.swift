@@ -15,6 +15,19 @@ struct Queue<Element> {
     /// The number that the next element gets.
     var nextNumber: UInt64 { firstNumber + UInt64(count) }
 
+    /// The element `offset` places behind the first, looked at or changed where it is.
+    ///
+    /// - Precondition: there is one.
+    subscript(offset: Int) -> Element {
+        _read { yield elements[head + offset]! }
+        _modify { yield &elements[head + offset]! }
+    }
+
+    /// The place of the element of that number; `nil` if it has left the queue or never came.
+    func offset(of number: UInt64) -> Int? {
+        number >= firstNumber && number < nextNumber ? Int(number - firstNumber) : nil
+    }
+
     mutating func append(_ element: Element) { elements.append(element) }
 
     mutating func popFirst() -> Element? {
@@ -32,14 +45,17 @@ struct Queue<Element> {
         return element
     }
 
-    /// Changes the element of that number in place; nothing if it has left the queue.
-    mutating func update(_ number: UInt64, _ body: (inout Element) -> Void) {
-        guard number >= firstNumber, number < nextNumber else { return }
-        body(&elements[head + Int(number - firstNumber)]!)
-    }
-
-    /// Changes every element in place, the first first.
-    mutating func updateAll(_ body: (inout Element) -> Void) {
-        for index in head..<elements.count { body(&elements[index]!) }
+    /// Takes out, and returns, the elements for which `shouldLeave` holds; the others keep their order and get new
+    /// numbers.
+    mutating func removeAll(where shouldLeave: (Element) -> Bool) -> [Element] {
+        var removed: [Element] = []
+        var kept: [Element?] = []
+        for case .some(let element) in elements[head...] {
+            if shouldLeave(element) { removed.append(element) } else { kept.append(element) }
+        }
+        guard !removed.isEmpty else { return [] }
+        elements = kept
+        head = 0
+        return removed
     }
 }

@@ -116,15 +116,17 @@ public struct JSONSerde<Value: Codable & Sendable>: Serde {
     }
     /// The value; throws for what is not JSON and for what the type's own decoding throws.
     public func decode(_ bytes: [UInt8]) throws(SerdeError) -> Value {
-        do { return try JSONDecoder().decode(Value.self, from: Data(bytes)) } catch { throw SerdeError("\(error)") }
+        do { return try JSON.decoder.decode(Value.self, from: Data(bytes)) } catch { throw SerdeError("\(error)") }
     }
 }
 
 /// The settings of every JSON text that the core writes.
 enum JSON {
-    static var encoder: JSONEncoder {
+    /// Shared: making one costs more than most texts, and encoding does not change it.
+    static let encoder: JSONEncoder = {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return encoder
-    }
+    }()
+    static let decoder = JSONDecoder()
 }

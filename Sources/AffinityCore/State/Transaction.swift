@@ -28,7 +28,8 @@ public struct Transaction: ~Copyable {
     }
 
     /// The value under `key`, or `default` where there is none.
-    @inlinable public subscript<Key, Value>(
+    @inlinable
+    public subscript<Key, Value>(
         store: Store<Key, Value>, key: Key, default fallback: @autoclosure () -> Value
     ) -> Value {
         get { state.value(store, key, committed: false) ?? fallback() }

@@ -20,7 +20,8 @@ public struct View: ~Copyable {
     }
 
     /// The value under `key`, or `default` where there is none.
-    @inlinable public subscript<Key, Value>(
+    @inlinable
+    public subscript<Key, Value>(
         store: Store<Key, Value>, key: Key, default fallback: @autoclosure () -> Value
     ) -> Value {
         state.value(store, key, committed: committed) ?? fallback()

@@ -88,7 +88,12 @@ public final class LocalLog: ChangeLog {
         compactor.stop()
         _ = try? await pool.run { [self] in
             for thread in threads { thread.join() }
-            for use in uses.withLock({ Array($0.values) }) { use.end(Self.closedError) }
+            // Taken out of the table too: each of them holds the log.
+            let ended = uses.withLock { uses in
+                defer { uses = [:] }
+                return Array(uses.values)
+            }
+            for use in ended { use.end(Self.closedError) }
             lock.withLock { folder in
                 guard let locked = folder.take() else { return }
                 shut(locked)

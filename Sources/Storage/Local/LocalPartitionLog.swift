@@ -68,6 +68,12 @@ final class LocalPartitionLog: PartitionLog {
         failure.withLock { if $0 == nil { $0 = error } }
     }
 
+    /// Whether the caller has to post that the writer be woken: it is not posted yet.
+    func beginWaking() -> Bool { !isWaking.exchange(true, ordering: .acquiringAndReleasing) }
+
+    /// The writer is woken now.
+    func endWaking() { isWaking.store(false, ordering: .releasing) }
+
     // MARK: - PartitionLog
 
     func append(_ records: [OutgoingRecord]) { log.writer.append(records, of: self) }
@@ -114,6 +120,7 @@ final class LocalPartitionLog: PartitionLog {
     // MARK: - Private
 
     private let isEnded = Atomic(false)
+    private let isWaking = Atomic(false)
 
     private func checkOpen() throws(LogError) {
         if isEnded.load(ordering: .acquiring) { throw LogError(.closed, "the log of \(partition) was closed") }

@@ -66,7 +66,7 @@ final class LogWriter: Sendable {
     func append(_ records: [OutgoingRecord], of use: LocalPartitionLog) {
         if records.isEmpty { return }
         let now = clock.now
-        let isAsleep = state.withLock { state in
+        let isAsleep = state.withLock { state -> Bool in
             let refusal = use.refusal ?? state.failure ?? (state.isStopping ? LocalLog.closedError : nil)
             if let error = refusal ?? tooLarge(records) {
                 use.fail(error)
@@ -82,9 +82,15 @@ final class LogWriter: Sendable {
                     state.entries.append(Entry(use: use, changelog: record.changelog, offset: offset, error: nil))
                 }
             }
-            return state.wake()
+            return state.isSleeping
         }
-        if isAsleep { wakeUp.signal() }
+        // The thread is woken when the executor has come to the end of what it has to do now, so that one sync serves
+        // all commands of a turn. Each executor sees to that itself: none waits for the turn of another.
+        guard isAsleep && use.beginWaking() else { return }
+        use.gate.executor.post { [self] in
+            use.endWaking()
+            if state.withLock({ $0.wake() }) { wakeUp.signal() }
+        }
     }
 
     /// Returns when everything that was appended before has its word.

@@ -1,0 +1,203 @@
+/// Commands and queries on their way through a replica.
+extension PartitionReplica {
+    /// Runs a command and returns when it is durable and applied.
+    @inlinable func commit<C: Command>(
+        _ command: C, _ envelope: Envelope
+    ) async throws(AskError) -> Commit<C.Reply> {
+        try await waitForPlace(envelope)
+        var execution: PartitionCore<P>.Execution<C.Reply>?
+        // Unsafe, because a checked one costs as much as the rest: the state store resumes it exactly once, when the
+        // command is settled or given up, and `start` does where nothing is submitted.
+        let settlement = await withUnsafeContinuation { continuation in
+            execution = start(command, envelope, continuation)
+        }
+        return try answer(execution, settlement)
+    }
+
+    /// The same for a caller that already runs on the replica's executor: no hop, in either direction.
+    @inlinable nonisolated(nonsending) func commitHere<C: Command>(
+        _ command: C, _ envelope: Envelope
+    ) async throws(AskError) -> Commit<C.Reply> {
+        guard hasPlaceHere else { return try await commit(command, envelope) }
+        var execution: PartitionCore<P>.Execution<C.Reply>?
+        let settlement = await withUnsafeContinuation { continuation in
+            execution = startHere(command, envelope, continuation)
+        }
+        return try answer(execution, settlement)
+    }
+
+    /// Runs the handler and hands over what it did; `continuation` hears how that ended.
+    @inlinable func start<C: Command>(
+        _ command: C, _ envelope: Envelope, _ continuation: UnsafeContinuation<StateStore.Settlement, Never>?
+    ) -> PartitionCore<P>.Execution<C.Reply> {
+        let execution: PartitionCore<P>.Execution<C.Reply>
+        do throws(AskError) {
+            let state = try serving()
+            let begin = environment.clock.monotonic
+            let deadline = deadline(envelope, at: begin)
+            guard begin < deadline else { throw Self.late }
+            execution = core.execute(command, envelope, state)
+            reportSlow(C.name, since: begin)
+            if case .refused(let error) = execution { throw reached(error, state) }
+            state.submit(
+                deadline: deadline, traceparent: envelope.traceparent, isReplay: execution.isReplay, continuation)
+            if continuation != nil { arm(deadline) }
+            if envelope.idempotency != nil { armExpiry() }
+        } catch {
+            continuation?.resume(returning: StateStore.Settlement(position: Position([]), failure: error))
+            letNextIn()
+            return .refused(error)
+        }
+        letNextIn()
+        return execution
+    }
+
+    @inlinable nonisolated func answer<Reply>(
+        _ execution: PartitionCore<P>.Execution<Reply>?, _ settlement: StateStore.Settlement
+    ) throws(AskError) -> Commit<Reply> {
+        if let failure = settlement.failure { throw failure }
+        let reached = AskError.Reached(id, settlement.position)
+        switch execution {
+        case .reply(let reply):
+            return Commit(reply: reply, version: settlement.version, reached: reached, isReplay: false)
+        case .rejected(let rejection): throw AskError(rejected: rejection, reached: reached)
+        case .replay(.success(let reply), let version):
+            return Commit(reply: reply, version: version, reached: reached, isReplay: true)
+        case .replay(.failure(let rejection), _):
+            throw AskError(rejected: rejection, reached: reached, isReplay: true)
+        case .refused(let error): throw error
+        case nil: preconditionFailure("a command is started before it is waited for")
+        }
+    }
+
+    /// Runs a command and returns when its records are handed to the log.
+    func tell<C: Command>(_ command: C, _ envelope: Envelope) async throws(AskError) {
+        try await waitForPlace(envelope)
+        switch start(command, envelope, nil) {
+        case .refused(let error): throw error
+        case .rejected(let rejection):
+            throw AskError(rejected: rejection, reached: state.map { AskError.Reached(id, $0.position) })
+        case .reply, .replay: break
+        }
+    }
+
+    /// Runs a query on the committed state.
+    @inlinable func read<Q: Query>(_ query: Q, _ envelope: Envelope) async throws(AskError) -> Answer<Q.Reply> {
+        if !envelope.positions.isEmpty, let position = envelope.positions[id.number] {
+            try await wait(for: position, envelope)
+        }
+        return try readNow(query)
+    }
+
+    /// Runs a query that waits for nothing.
+    @inlinable func readNow<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
+        let state = try serving()
+        let begin = environment.clock.monotonic
+        let result = try core.read(query, state)
+        reportSlow(Q.name, since: begin)
+        let reached = AskError.Reached(id, state.position)
+        switch result {
+        case .success(let reply): return Answer(reply: reply, reached: reached)
+        case .failure(let rejection): throw AskError(rejected: rejection, reached: reached)
+        }
+    }
+
+    @usableFromInline func wait(for position: Position, _ envelope: Envelope) async throws(AskError) {
+        let state = try serving()
+        guard !state.position.covers(position) else { return }
+        let now = environment.clock.monotonic
+        let deadline = deadline(envelope, at: now)
+        guard now < deadline else { throw Self.late }
+        arm(deadline)
+        let settlement = await withUnsafeContinuation { state.wait(for: position, deadline: deadline, $0) }
+        if let failure = settlement.failure { throw failure }
+    }
+
+    // MARK: - Callers on the replica's executor
+
+    @inlinable nonisolated var hasPlaceHere: Bool { assumeIsolated { $0.hasPlace } }
+
+    @inlinable nonisolated func startHere<C: Command>(
+        _ command: C, _ envelope: Envelope, _ continuation: UnsafeContinuation<StateStore.Settlement, Never>
+    ) -> PartitionCore<P>.Execution<C.Reply> {
+        assumeIsolated { $0.start(command, envelope, continuation) }
+    }
+
+    /// Runs a query that waits for nothing, as a call like any other.
+    @inlinable nonisolated func readHere<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
+        try assumeIsolated { replica in Result { () throws(AskError) in try replica.readNow(query) } }.get()
+    }
+
+    // MARK: - The door
+
+    /// The state, if the replica serves.
+    @inlinable func serving() throws(AskError) -> StateStore {
+        if isServing, let state { return state }
+        throw notServing()
+    }
+
+    @usableFromInline func notServing() -> AskError {
+        AskError(
+            .notApplied, machine.state == .draining || machine.state == .stopped ? .draining : .notReady,
+            machine.refusal)
+    }
+
+    /// Whether a command can run now; true as well where it will be refused.
+    @inlinable var hasPlace: Bool {
+        guard isServing, let state else { return true }
+        return admission.hasPlace(state.pendingCount, state.pendingBytes)
+    }
+
+    @inlinable func waitForPlace(_ envelope: Envelope) async throws(AskError) {
+        if !hasPlace { try await waitInLine(envelope) }
+    }
+
+    @usableFromInline func waitInLine(_ envelope: Envelope) async throws(AskError) {
+        guard admission.canWait else {
+            throw AskError(.notApplied, .overloaded, "too many commands are in flight and waiting")
+        }
+        let now = environment.clock.monotonic
+        let deadline = deadline(envelope, at: now)
+        guard now < deadline else { throw Self.late }
+        arm(deadline)
+        if let refusal = await withUnsafeContinuation({ admission.wait(deadline, $0) }) { throw refusal }
+        admission.arrived()
+    }
+
+    /// Calls the next waiter, now that a command has run: no acknowledgement may come that does it.
+    @inlinable func letNextIn() {
+        guard admission.hasWaiting, let state else { return }
+        admission.admit(state.pendingCount, state.pendingBytes)
+    }
+
+    @usableFromInline func reached(_ error: AskError, _ state: StateStore) -> AskError {
+        var error = error
+        error.reached = AskError.Reached(id, state.position)
+        return error
+    }
+
+    // MARK: - Time
+
+    /// When the caller stops waiting: the service's own deadline where the envelope gives none.
+    @inlinable func deadline(_ envelope: Envelope, at now: MonotonicTime) -> MonotonicTime {
+        if envelope.deadline != .never { return envelope.deadline }
+        return now.advanced(by: environment.deadline)
+    }
+
+    @usableFromInline static var late: AskError {
+        AskError(.notApplied, .deadline, "the deadline had passed before the message could run")
+    }
+
+    /// Reports a handler that took too long. It is not killed: nothing can undo half a handler.
+    @usableFromInline func reportSlow(_ name: @autoclosure () -> String, since begin: MonotonicTime) {
+        let duration = environment.clock.monotonic.since(begin)
+        guard duration > environment.limits.handler else { return }
+        environment.report(
+            Report(
+                .warning, "a handler ran long",
+                [
+                    ("partition", id.description), ("message", name()),
+                    ("milliseconds", String(duration.wholeMilliseconds)),
+                ]))
+    }
+}
