@@ -70,6 +70,20 @@ let package = Package(
         program("Counter", path: "Examples/Counter", ["Affinity"]),
         program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),
 
+        // What scripts/bench measures with.
+        .target(
+            name: "BenchmarkSupport",
+            dependencies: [
+                "AffinityCore", "AffinityNet", "AffinityMemStores", "AffinityRocksDB", "AffinityRocksDBMemStore",
+                "AffinityLocalLog", "AffinityCoordinator",
+            ],
+            path: "Benchmarks/Support", swiftSettings: swiftSettings),
+        program("Constant", path: "Benchmarks/Constant", ["AffinityNet", "BenchmarkSupport"]),
+        program("Footprint", path: "Benchmarks/Footprint", ["AffinityCore", "AffinityMemStores", "BenchmarkSupport"]),
+        program("InProcess", path: "Benchmarks/InProcess", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
+        program("Load", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
+        program("SyncedWrites", path: "Benchmarks/SyncedWrites", ["CRocksDB", "BenchmarkSupport"]),
+
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",

@@ -1,0 +1,34 @@
+internal import AffinityCore
+internal import AffinityNet
+internal import BenchmarkSupport
+
+/// Fills a data folder with entries, through the service and its durable log, many commands at a time.
+@main enum Load {
+    static func main() async throws {
+        let arguments = Arguments("data", "entries", "memstore", "partitions")
+        let entries = arguments.number("entries", default: 1_000_000)
+        let stack = try await Stack(
+            data: arguments.text("data", default: "data"), memstore: arguments.text("memstore", default: "memory"),
+            partitions: arguments.number("partitions", default: 4))
+        let start = stack.clock.monotonic
+        try await fill(stack, entries)
+        let time = stack.clock.monotonic.since(start)
+        printFigure("load", Double(entries) / (time / .seconds(1)), "/s")
+        await stack.close()
+    }
+
+    @concurrent private static func fill(_ stack: Stack, _ entries: Int) async throws {
+        // With four partitions about half of what each lets be on its way to the log.
+        let clients = min(8192, entries)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for client in 0..<clients {
+                group.addTask(executorPreference: stack.loops.next()) {
+                    for index in stride(from: client, to: entries, by: clients) {
+                        _ = try await stack.service.ask(Put(key: Sample.key(index), value: Sample.value(index)))
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+}

@@ -1,0 +1,61 @@
+internal import AffinityCoordinator
+package import AffinityCore
+internal import AffinityLocalLog
+internal import AffinityMemStores
+package import AffinityNet
+internal import AffinityRocksDB
+internal import AffinityRocksDBMemStore
+internal import Foundation
+
+/// Everything of a node but its gateway: loops, durable log, memstores and one service, wired as a node wires them and
+/// on a data folder that a node can go on with.
+package final class Stack: Sendable {
+    package let loops: EventLoopGroup
+    package let service: Service<Entries>
+    package let clock: SystemClock
+    private let coordinator: EmbeddedCoordinator
+    private let log: LocalLog
+    private let running: Task<Void, Never>
+
+    /// Opens the data folder and returns when every partition serves.
+    ///
+    /// - Parameters:
+    ///   - data: the data folder; made if it is not there.
+    ///   - memstore: `memory` or `rocksdb`.
+    package init(data: String, memstore: String, partitions: Int = 4) async throws {
+        let clock = SystemClock()
+        let pool = ThreadPool(threads: 4).blocking
+        let shared = RocksDBShared(cacheBytes: 128 << 20, writeBufferBytes: 128 << 20)
+        let report: Reporter = { report in
+            guard report.level >= .warning else { return }
+            FileHandle.standardError.write(Data("\(report.message) \(report.fields)\n".utf8))
+        }
+        self.clock = clock
+        loops = try EventLoopGroup(count: ProcessInfo.processInfo.activeProcessorCount)
+        coordinator = try await EmbeddedCoordinator.open(folder: data, pool: pool)
+        log = try await LocalLog.open(
+            folder: "\(data)/log", shared: shared, clock: clock, pool: pool, report: report)
+        let memstores: any MemStoreEngine =
+            memstore == "rocksdb"
+            ? RocksDBMemStoreEngine(folder: "\(data)/memstores", shared: shared, pool: pool) : MemoryMemStoreEngine()
+        let environment = PartitionEnvironment(
+            node: NodeID("n1"), clock: clock, random: { UInt64.random(in: .min ... .max) }, memstores: memstores,
+            log: log, coordinator: coordinator, report: report)
+        let service = try Service(
+            "kv", Entries.self, partitions: partitions, on: loops.loops, environment, services: ServiceRegistry())
+        self.service = service
+        running = Task { await service.run() }
+        while await service.status().contains(where: { $0.state != .serving }) {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    /// Ends the service and closes the data folder.
+    package func close() async {
+        service.stop()
+        await running.value
+        await log.close()
+        await coordinator.close()
+        await loops.shutdown()
+    }
+}

@@ -1,0 +1,115 @@
+"""Starts the programs that are measured, and ends every one that it started."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from .figures import BenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARIES = ROOT / ".build" / "release"
+READY_SECONDS = 600
+STOP_SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(program: str, **options: object) -> dict[str, tuple[float, str]]:
+    """Runs a benchmark program; returns the figures that it prints."""
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run([BINARIES / program, *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"{program} {' '.join(words)} failed ({done.returncode}): {done.stderr.strip()[-2000:]}")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    return {line[0]: (float(line[1]), line[2]) for line in lines if len(line) == 3}
+
+
+class Server:
+    """A server process, ready when the constructor returns; use it in a `with`."""
+
+    def __init__(self, name: str, log: Path, port: int, options: list[str]):
+        self.name = name
+        self.log = log
+        self.port = port
+        self.ready_seconds = 0.0
+        self.start = time.monotonic()
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen([BINARIES / name, *options], stdout=output, stderr=output)
+
+    @classmethod
+    def constant(cls, folder: Path) -> "Server":
+        port = free_port()
+        return cls("Constant", folder / "constant.log", port, ["--port", str(port)])
+
+    @classmethod
+    def keyvalue(cls, data: Path, memstore: str, partitions: int = 4) -> "Server":
+        port = free_port()
+        return cls("KeyValue", data.with_suffix(f".{memstore}.log"), port, [
+            f"--node.data={data}",
+            f"--gateway.listeners=http://127.0.0.1:{port}",
+            f"--keyspaces.kv.memstore={memstore}",
+            f"--keyspaces.kv.partitions={partitions}",
+        ])
+
+    def __enter__(self) -> "Server":
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self) -> None:
+        while not self.is_ready():
+            if self.process.poll() is not None:
+                raise BenchError(f"{self.name} ended ({self.process.returncode}): {self.words()}")
+            if time.monotonic() - self.start > READY_SECONDS:
+                raise BenchError(f"{self.name} was not ready within {READY_SECONDS} s: {self.words()}")
+            time.sleep(0.005)
+        self.ready_seconds = time.monotonic() - self.start
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def words(self) -> str:
+        return self.log.read_text(errors="replace").strip()[-2000:]
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all threads so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
