@@ -45,6 +45,7 @@ extension PartitionReplica {
             if envelope.idempotency != nil { armExpiry() }
         } catch {
             continuation?.resume(returning: StateStore.Settlement(position: Position([]), failure: error))
+            lookForDamage()
             letNextIn()
             return .refused(error)
         }
@@ -93,7 +94,11 @@ extension PartitionReplica {
     @inlinable func readNow<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
         let state = try serving()
         let begin = environment.clock.monotonic
-        let result = try core.read(query, state)
+        let result: Result<Q.Reply, Rejected>
+        do throws(AskError) { result = try core.read(query, state) } catch {
+            lookForDamage()
+            throw error
+        }
         reportSlow(Q.name, since: begin)
         let reached = AskError.Reached(id, state.position)
         switch result {

@@ -12,6 +12,7 @@ extension PartitionReplica {
         do {
             let state = try await restore(log)
             do { try core.rememberRestored(state) } catch {
+                damage = state.damage
                 await state.memstore.close()
                 throw error
             }
@@ -26,6 +27,11 @@ extension PartitionReplica {
 
     private func restore(_ log: any PartitionLog) async throws -> StateStore {
         let ends = try await bounds(log)
+        if let damage {
+            let state = try await rebuild(log, ends, because: damage)
+            self.damage = nil
+            return state
+        }
         do {
             let opened = try await openState(log, ends)
             guard let mistake = opened.mistake else { return try await read(log, to: ends, into: opened.state) }

@@ -26,6 +26,8 @@ public actor PartitionReplica<P: Partition> {
     /// Counts the openings of log and memstore: word about a former one is ignored.
     var generation = 0
     @usableFromInline var admission: Admission
+    /// What was found damaged in the memstore: the next restore begins without it.
+    var damage: String?
     /// Ends a restore that is under way.
     private(set) var isStopping = false
     private var isMaster = false
@@ -200,7 +202,14 @@ public actor PartitionReplica<P: Partition> {
         if machine.state == .draining, state.isIdle { give(.drained) }
     }
 
+    /// Gives the mastership up if the memstore has turned out to be damaged: it is made anew on the way back.
+    @usableFromInline func lookForDamage() {
+        guard isServing, let state, let damage = state.damage else { return }
+        stepDown(StateStore.StepDown(reason: "the memstore is damaged: \(damage)", isRetriable: true), state)
+    }
+
     private func stepDown(_ stepDown: StateStore.StepDown, _ state: StateStore) {
+        if let damage = state.damage { self.damage = damage }
         let epoch = machine.epoch
         generation += 1
         machine.suspendServing(stepDown.reason)

@@ -17,7 +17,7 @@ extension StateStore {
             } else {
                 try scanUnorderedMerged(store, visit)
             }
-        } catch { refuse("\(stores[store].name): \(error.reason)") }
+        } catch { refuse(error, in: store) }
     }
 
     private func scanMerged(
@@ -71,7 +71,7 @@ extension StateStore {
             }
             return count
         } catch {
-            refuse("\(stores[store].name): \(error.reason)")
+            refuse(error, in: store)
             return 0
         }
     }

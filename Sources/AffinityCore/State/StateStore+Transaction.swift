@@ -81,10 +81,16 @@ extension StateStore {
         if open.refusal == nil { open.refusal = AskError(.notApplied, .failed, reason) }
     }
 
+    /// The memstore could not be read. Damage is kept for the replica, which makes the memstore anew (§7).
+    func refuse(_ error: MemStoreError, in store: Int) {
+        if error.code == .corrupt { damage = error.reason }
+        refuse("\(stores[store].name): \(error.reason)")
+    }
+
     @usableFromInline func read(_ store: Int, _ key: [UInt8], committed: Bool) -> StoredEntry? {
         if !committed, !overlays[store].isEmpty, let entry = overlays[store][key] { return entry.stored }
         do { return try memstore.get(store, key) } catch {
-            refuse("\(stores[store].name): \(error.reason)")
+            refuse(error, in: store)
             return nil
         }
     }

@@ -91,6 +91,8 @@
     let node: NodeID
     /// Whether the memstore held something when it was opened.
     let wasResumed: Bool
+    /// What was found damaged in the memstore; it must not be gone on with.
+    var damage: String?
 
     // Exclusive access is not checked at run time for what follows: it took an eighth of a command. The store belongs
     // to one replica, and no code of a user's runs while one of these is being changed.
@@ -256,7 +258,9 @@
         var changes: [Change] = []
         do throws(MemStoreError) { changes = try apply(count) } catch {
             release(count, failure: "durable, but not applied here: \(error.reason)")
-            return StepDown(reason: "the memstore failed: \(error.reason)", isRetriable: error.isRetriable)
+            if error.code == .corrupt { damage = error.reason }
+            return StepDown(
+                reason: "the memstore failed: \(error.reason)", isRetriable: error.isRetriable || damage != nil)
         }
         for change in changes { for observer in observers { observer(change) } }
         release(count, failure: nil)
