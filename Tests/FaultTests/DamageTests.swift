@@ -103,7 +103,7 @@ extension Faults {
                 for number in 0..<count {
                     try node.waitUntil { try connection.ask("GET", "/kv/k\(number)").status == 200 }
                 }
-                try Self.expectKept(node.child.line { $0.level == "error" }, node, count)
+                try Self.expectKept(node.child.line { $0.message.contains("set aside") }, node, count)
                 #expect(try connection.ask("PUT", "/kv/k0", body: "\"new\"").status == 204)
                 #expect(try node.stop() == 0)
                 let again = try KeyValueNode.serving(data, partitions: 1)
