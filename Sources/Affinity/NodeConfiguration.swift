@@ -135,10 +135,11 @@ public struct KeyspaceConfiguration: Sendable {
         limits.commands = inFlight.integer(
             "commands", default: limits.commands, in: 1...1_000_000, unit: "commands",
             doc: "How many commands of a partition may be on their way to the log; more wait.")
-        limits.bytes = inFlight.size(
-            "bytes", default: .bytes(limits.bytes), in: .kibibytes(1) ... .gibibytes(16),
-            doc: "How many bytes of a partition may be on their way to the log; more wait."
-        ).bytes
+        limits.bytes =
+            inFlight.size(
+                "bytes", default: .bytes(limits.bytes), in: .kibibytes(1) ... .gibibytes(16),
+                doc: "How many bytes of a partition may be on their way to the log; more wait."
+            ).bytes
         limits.waiting = inFlight.integer(
             "waiting", default: limits.waiting, in: 0...1_000_000, unit: "callers",
             doc: "How many callers of a partition may wait for a place; more are refused with 429.")

@@ -1,7 +1,8 @@
 internal import Dispatch
 internal import Synchronization
+
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #endif
 
 /// Sent once, and waited for by whoever runs until then.
