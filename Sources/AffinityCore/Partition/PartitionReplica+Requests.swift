@@ -114,7 +114,13 @@ extension PartitionReplica {
         let deadline = deadline(envelope, at: now)
         guard now < deadline else { throw Self.late }
         arm(deadline)
-        let settlement = await withUnsafeContinuation { state.wait(for: position, deadline: deadline, $0) }
+        let settlement = await withUnsafeContinuation { continuation in
+            // Looked at again: others may have run since, and nobody wakes whoever comes too late.
+            guard isServing, let state = self.state, !state.position.covers(position) else {
+                return continuation.resume(returning: StateStore.Settlement(position: Position([]), failure: nil))
+            }
+            state.wait(for: position, deadline: deadline, continuation)
+        }
         if let failure = settlement.failure { throw failure }
     }
 
@@ -165,7 +171,13 @@ extension PartitionReplica {
         let deadline = deadline(envelope, at: now)
         guard now < deadline else { throw Self.late }
         arm(deadline)
-        if let refusal = await withUnsafeContinuation({ admission.wait(deadline, $0) }) { throw refusal }
+        let refusal = await withUnsafeContinuation { continuation in
+            guard isServing else { return continuation.resume(returning: notServing()) }
+            admission.wait(deadline, continuation)
+            // Others may have run since: then no acknowledgement may come that calls it in.
+            letNextIn()
+        }
+        if let refusal { throw refusal }
         admission.arrived()
     }
 
