@@ -52,6 +52,7 @@ extension Faults {
         ) throws {
             let child = try KeyValueNode.start(data, memstore)
             switch Int.random(in: 0..<3, using: &random) {
+            // Not a wait for anything: the moment is the point, and it has no name yet.
             case 0: usleep(UInt32.random(in: 0..<60_000, using: &random))
             case 1: try child.line { $0.message == "listening" }
             default: try child.line { $0.message == "partition serves" }

@@ -131,7 +131,11 @@ final class Child: Sendable {
         changed.lock()
         defer { changed.unlock() }
         while !(try state.withLock { try isSo($0) }) {
-            guard changed.wait(until: limit) else { throw Failure("not within \(seconds) s:\n\(text)") }
+            guard changed.wait(until: limit) else {
+                // The test is over; the program must not outlive it.
+                send(SIGKILL)
+                throw Failure("not within \(seconds) s:\n\(text)")
+            }
         }
     }
 
