@@ -59,7 +59,7 @@ def keys(report: Report, plan: Plan, folder: Path) -> None:
 def rows_of(count: int, plan: Plan, folder: Path) -> list[list[str]]:
     print(f"  {count:,} keys", file=sys.stderr)
     data = folder / f"keys-{count}"
-    loaded, _ = run("Load", data=data, entries=count, memstore="rocksdb")["load"]
+    loaded = run("Load", data=data, entries=count, memstore="rocksdb")["load"]
     size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
     rows = []
     for memstore in ("rocksdb", "memory"):

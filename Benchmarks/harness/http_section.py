@@ -48,7 +48,7 @@ def in_turn(plan: Plan, folder: Path, systems: dict[str, tuple[Server, str]]) ->
 
 
 def written(folder: Path, name: str, group: int, seconds: int) -> float:
-    return run("SyncedWrites", data=folder / name, group=group, seconds=seconds)[f"synced/{group}"][0]
+    return run("SyncedWrites", data=folder / name, group=group, seconds=seconds)[f"synced/{group}"]
 
 
 def write(report: Report, plan: Plan, folder: Path, runs: dict[str, Runs], synced: Series) -> None:
