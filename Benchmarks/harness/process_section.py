@@ -35,10 +35,10 @@ def measure(report: Report, plan: Plan, folder: Path) -> None:
     ]
     report.section(
         "In the process",
-        f"A service with 4 partitions, memstore in memory and the durable log, on the event loops, without HTTP; 10,000 keys, "
-        f"rounds: {plan.rounds} of {plan.in_process} s. Commands are answered when they are synced, queries are linearizable. "
-        "At half load, requests arrive by chance (a Poisson process) and do not wait for each other; latencies count from "
-        "the moment at which a request was due.",
+        f"A service with 4 partitions, memstore in memory and the durable log, on the event loops, without HTTP; "
+        f"10,000 keys, rounds: {plan.rounds} of {plan.in_process} s. Commands are answered when they are synced, queries "
+        "are linearizable. At half load, requests arrive by chance (a Poisson process) and do not wait for each other; "
+        "latencies count from the moment at which a request was due, and what is due is released every 50 µs.",
         table(["", "/s", "p50 ms", "p99 ms"], rows))
 
 
@@ -49,6 +49,6 @@ def measure_core(report: Report, plan: Plan, folder: Path) -> None:
     rows = [re.split(r"\t|  +", line) for line in lines("CoreBenchmark", str(plan.in_process))]
     report.section(
         "The core",
-        "One partition on one thread over a log that acknowledges at once: what routing, handlers, transactions and the "
-        "memstore in memory cost by themselves.",
+        "One partition on one thread over a log that acknowledges at once: what routing, handlers, transactions and "
+        "the memstore in memory cost by themselves.",
         table([""] * len(rows[0]), rows))
