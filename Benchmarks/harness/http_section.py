@@ -63,8 +63,9 @@ def write(report: Report, plan: Plan, folder: Path, runs: dict[str, Runs], synce
     report.section(
         "HTTP",
         f"wrk with 2 threads and 64 connections, {plan.keys:,} keys, values of 100 bytes, 4 partitions, "
-        f"rounds: {plan.rounds} of {plan.seconds} s. A PUT is answered when it is synced. \"Constant\" is the gateway's "
-        "HTTP server with an answer of 100 bytes that is made in C++. CPU is the server's, user and system time together.",
+        f"rounds: {plan.rounds} of {plan.seconds} s. A PUT is answered when it is synced. \"Constant\" is the "
+        "gateway's HTTP server with an answer of 100 bytes that is made in C++. CPU is the server's, user and system "
+        "time together.",
         table(HTTP_HEADER, [http_row(name, samples) for name, samples in runs.items()]),
         "RocksDB alone: records of the size that the log writes for such a PUT, with the log's options, in groups with "
         "one synced write each, from a loop of C calls on one thread.",
