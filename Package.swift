@@ -68,6 +68,7 @@ let package = Package(
 
         program("KeyValue", path: "Examples/KeyValue", ["Affinity"]),
         program("Counter", path: "Examples/Counter", ["Affinity"]),
+        program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),
 
         // What scripts/bench measures with.
         .target(
@@ -96,6 +97,13 @@ let package = Package(
         tests(
             "IntegrationTests",
             ["Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter"]),
+        // Starts the programs and does to them what machines do.
+        tests(
+            "FaultTests",
+            [
+                "AffinityCore", "AffinityNet", "AffinityLocalLog", "AffinityRocksDB", "AffinityRocksDBMemStore",
+                "KeyValue", "Counter",
+            ]),
     ],
     cxxLanguageStandard: .cxx20
 )

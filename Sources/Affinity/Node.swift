@@ -79,6 +79,9 @@ public final class Node: Sendable {
     public func run(_ gateway: HTTPGateway) async throws {
         try configuration.validate()
         let keyspaces = keyspaces.withLock { $0 }
+        // Before anything else: a signal that comes while the log is opened is a proper end too.
+        let signals = Signals.untilTermination { [stopping] in stopping.send() }
+        defer { signals.cancel() }
         try await parts.open(settings, keyspaces.map { ($0.name, $0.configuration.partitions) }, log)
         let context = GatewayContext(
             clock: parts.clock, deadline: settings.gateway.deadline, report: log.reporter)
@@ -89,13 +92,12 @@ public final class Node: Sendable {
                 handler: gateway.handler(context, accessLog: settings.gateway.accessLog))
             for listener in settings.gateway.listeners {
                 let port = try await server.bind(host: listener.host, port: listener.port)
-                log.info("listening", [("address", "http://\(listener.host):\(port)")])
+                log.info("listening", [("address", listener.url(port: port))])
             }
         } catch {
             await parts.close(log)
             throw error
         }
-        let signals = Signals.untilTermination { [stopping] in stopping.send() }
         await withTaskGroup(of: Void.self) { group in
             for keyspace in keyspaces { group.addTask { await keyspace.run() } }
             await stopping.wait()
@@ -104,7 +106,6 @@ public final class Node: Sendable {
             await server.drain(within: settings.drain)
             for keyspace in keyspaces { keyspace.stop() }
         }
-        signals.cancel()
         await parts.close(log)
         log.info("stopped", [])
     }

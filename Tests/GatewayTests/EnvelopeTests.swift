@@ -29,7 +29,7 @@ import Testing
     @Test func deadlinesAreTakenFromTheRequest() async throws {
         let before = SystemClock().monotonic
         let made = try await envelopes([[], [("Affinity-Timeout", "1500ms")], [("affinity-timeout", "99999d")]])
-        for (envelope, timeout) in zip(made, [Duration.seconds(10), .milliseconds(1500), .seconds(99_999 * 86_400)]) {
+        for (envelope, timeout) in zip(made, [Duration.seconds(10), .milliseconds(1500), .seconds(3600)]) {
             let left = try envelope.get().deadline.since(before)
             #expect(left >= timeout && left < timeout + .seconds(10))
         }

@@ -127,6 +127,7 @@ import Testing
     func addressesAreRead(url: String, host: String, port: Int) {
         let listener = GatewayConfiguration.Listener(url)
         #expect(listener?.host == host && listener?.port == port)
+        #expect(listener.map { GatewayConfiguration.Listener($0.url(port: $0.port)) } == listener)
     }
 
     @Test(arguments: [

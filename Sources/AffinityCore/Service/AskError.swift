@@ -31,18 +31,47 @@ public struct AskError: Error, Sendable, CustomStringConvertible {
         public static let repeated = Code(kind: .repeated)
     }
 
+    /// Behind one reference, because every answer has room for an error and few have one.
+    private var parts: Parts
+
+    private final class Parts: Sendable {
+        let outcome: Outcome
+        let code: Code
+        let reason: String
+        let rejection: Rejected?
+        let reached: Reached?
+        let isReplay: Bool
+
+        init(
+            _ outcome: Outcome, _ code: Code, _ reason: String, _ rejection: Rejected?, _ reached: Reached?,
+            isReplay: Bool
+        ) {
+            self.outcome = outcome
+            self.code = code
+            self.reason = reason
+            self.rejection = rejection
+            self.reached = reached
+            self.isReplay = isReplay
+        }
+    }
+
     /// What became of the message.
-    public let outcome: Outcome
+    public var outcome: Outcome { parts.outcome }
     /// What the cause was.
-    public let code: Code
+    public var code: Code { parts.code }
     /// What happened, in words.
-    public let reason: String
+    public var reason: String { parts.reason }
     /// The handler's no.
-    public let rejection: Rejected?
-    /// The partition that answered, and how far it was applied; `nil` if the message did not reach one.
-    public package(set) var reached: Reached?
+    public var rejection: Rejected? { parts.rejection }
     /// Whether this is the repeated answer of a former request with the same idempotency key.
-    public package(set) var isReplay = false
+    public var isReplay: Bool { parts.isReplay }
+    /// The partition that answered, and how far it was applied; `nil` if the message did not reach one.
+    public package(set) var reached: Reached? {
+        get { parts.reached }
+        set {
+            parts = Parts(outcome, code, reason, rejection, newValue, isReplay: isReplay)
+        }
+    }
 
     /// Where a message was answered.
     public struct Reached: Hashable, Sendable {
@@ -58,20 +87,11 @@ public struct AskError: Error, Sendable, CustomStringConvertible {
     }
 
     package init(_ outcome: Outcome, _ code: Code, _ reason: String, reached: Reached? = nil) {
-        self.outcome = outcome
-        self.code = code
-        self.reason = reason
-        rejection = nil
-        self.reached = reached
+        parts = Parts(outcome, code, reason, nil, reached, isReplay: false)
     }
 
     @usableFromInline package init(rejected rejection: Rejected, reached: Reached?, isReplay: Bool = false) {
-        outcome = .rejected
-        code = .rejected
-        reason = rejection.reason
-        self.rejection = rejection
-        self.reached = reached
-        self.isReplay = isReplay
+        parts = Parts(.rejected, .rejected, rejection.reason, rejection, reached, isReplay: isReplay)
     }
 
     /// Whether sending the message again may help: it was not applied, for a cause that passes.

@@ -2,7 +2,8 @@
 ///
 /// There is one a `StateStore`, used again for each command: handlers run one at a time.
 struct OpenCommand {
-    var now: Timestamp
+    /// Read from the clock when it is first asked for: most queries never ask.
+    var now: Timestamp?
     var writes: [StateStore.Write] = []
     var undo: [(store: Int, key: [UInt8], entry: Overlay.Entry?)] = []
     var events: [any Event] = []
@@ -12,8 +13,6 @@ struct OpenCommand {
     /// What its records carry.
     var bytes = 0
     var refusal: AskError?
-
-    init(now: Timestamp) { self.now = now }
 
     mutating func takeWrites() -> [StateStore.Write] {
         if writes.isEmpty { return [] }
@@ -47,14 +46,19 @@ struct OpenCommand {
 
 extension StateStore {
     /// The moment of the command or query that runs.
-    @usableFromInline var now: Timestamp { open.now }
+    @usableFromInline var now: Timestamp {
+        if let now = open.now { return now }
+        let now = clock.now
+        open.now = now
+        return now
+    }
 
     /// The version of what the command, which still runs, wrote last.
     @usableFromInline var currentVersion: Version { open.version }
 
     /// Opens the transaction of a command, or the view of a query.
     @usableFromInline func begin() {
-        open.now = clock.now
+        open.now = nil
         open.refusal = nil
     }
 
@@ -89,7 +93,7 @@ extension StateStore {
         _ store: Int, _ key: [UInt8], _ value: [UInt8]?, routing: [UInt8]?, time: Timestamp?, tags: [String]
     ) {
         var write = Write(
-            store: store, key: key, value: value, time: time ?? open.now, tags: tags, offset: nextOffsets[store])
+            store: store, key: key, value: value, time: time ?? now, tags: tags, offset: nextOffsets[store])
         if let reason = mistake(in: write, routing) { return refuse(reason) }
         if value == nil, read(store, key, committed: false) == nil { return }
 

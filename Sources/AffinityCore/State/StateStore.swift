@@ -92,27 +92,30 @@
     /// Whether the memstore held something when it was opened.
     let wasResumed: Bool
 
+    // Exclusive access is not checked at run time for what follows: it took an eighth of a command. The store belongs
+    // to one replica, and no code of a user's runs while one of these is being changed.
+
     /// How far the memstore is, and the last record applied in each changelog.
-    var applied: Checkpoint
+    @exclusivity(unchecked) var applied: Checkpoint
     /// The offsets of `applied`, made once a batch because every answer carries them.
-    @usableFromInline var position: Position
+    @exclusivity(unchecked) @usableFromInline var position: Position
     private(set) var epoch = Epoch.none
-    var overlays: [Overlay]
-    var pending = Queue<Pending>()
+    @exclusivity(unchecked) var overlays: [Overlay]
+    @exclusivity(unchecked) var pending = Queue<Pending>()
     /// For each changelog, the commands whose acks are still to come, one entry a record.
-    private var awaited: [Queue<UInt64>]
+    @exclusivity(unchecked) private var awaited: [Queue<UInt64>]
     /// The offset that the next record handed over must get, and the one that the next ack must name.
-    var nextOffsets: [Offset]
-    var ackOffsets: [Offset]
+    @exclusivity(unchecked) var nextOffsets: [Offset]
+    @exclusivity(unchecked) var ackOffsets: [Offset]
     /// `n` of the last command, and `a`: that of the last acknowledged one.
-    private var number: UInt64 = 0
-    private var acknowledged: UInt64 = 0
-    @usableFromInline var pendingBytes = 0
-    private var observers: [(Change) -> Void] = []
-    var positionWaiters: [(position: Position, deadline: MonotonicTime, waiter: Waiter)] = []
-    @usableFromInline var answered: AnsweredRequests
+    @exclusivity(unchecked) private var number: UInt64 = 0
+    @exclusivity(unchecked) private var acknowledged: UInt64 = 0
+    @exclusivity(unchecked) @usableFromInline var pendingBytes = 0
+    @exclusivity(unchecked) private var observers: [(Change) -> Void] = []
+    @exclusivity(unchecked) var positionWaiters: [(position: Position, deadline: MonotonicTime, waiter: Waiter)] = []
+    @exclusivity(unchecked) @usableFromInline var answered: AnsweredRequests
     /// The command that runs.
-    var open: OpenCommand
+    @exclusivity(unchecked) var open: OpenCommand
     @usableFromInline let random: RandomSource
 
     init(
@@ -138,7 +141,7 @@
         ackOffsets = nextOffsets
         position = Position(nextOffsets)
         answered = AnsweredRequests(window: limits.idempotency)
-        open = OpenCommand(now: checkpoint.level)
+        open = OpenCommand()
     }
 
     /// The end of the log: the offsets that the next records will get.
@@ -164,7 +167,7 @@
         begin()
         for store in stores.indices {
             let write = Write(
-                store: store, key: stores[store].controlKey, value: value, time: open.now, tags: [],
+                store: store, key: stores[store].controlKey, value: value, time: now, tags: [],
                 offset: nextOffsets[store], isControl: true)
             nextOffsets[store] = write.offset.next
             open.writes.append(write)

@@ -38,6 +38,11 @@ public struct GatewayConfiguration: Sendable {
             self.host = String(host)
             self.port = Int(port)
         }
+
+        /// The address with the port that was bound in the end, as ``init(_:)`` reads it.
+        public func url(port: Int) -> String {
+            host.contains(":") ? "http://[\(host)]:\(port)" : "http://\(host):\(port)"
+        }
     }
 
     /// Reads the keys.

@@ -61,12 +61,16 @@ extension Request {
         return lag ?? .seconds(1)
     }
 
+    /// As long as the configured deadline may be at most.
+    private static let longestTimeout = Duration.seconds(3600)
+
     private func deadline() throws(HTTPError) -> MonotonicTime {
         guard let text = try header("affinity-timeout") else { return received.advanced(by: context.deadline) }
         guard let timeout = DurationText.parse(text) else {
             throw HTTPError(400, "Affinity-Timeout must be a duration like 2s")
         }
-        let deadline = received.advanced(by: timeout)
+        // What waits for it must not outlive its client for ever.
+        let deadline = received.advanced(by: min(timeout, Self.longestTimeout))
         // A client may have no time left to give; then it is certain that nothing was done.
         guard context.clock.monotonic < deadline else {
             throw HTTPError(503, "the deadline has passed", headers: [("Retry-After", "1")])

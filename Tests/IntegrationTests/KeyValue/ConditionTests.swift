@@ -198,6 +198,18 @@ extension KeyValueInterface {
             #expect(try client.ask("GET", "/kv/i5", [("Idempotency-Key", "")]).status == 200)
         }
 
+        @Test func outcomesAreForgottenAfterTheirTime() throws {
+            let service = try KeyValueProcess(TemporaryFolder(), ["--keyspaces.kv.idempotency", "1s"])
+            let client = try service.connect()
+            let first = try client.ask("PUT", "/kv/a", named("one"), body: "1")
+            #expect(first.status == 201)
+            try KeyValueProcess.wait("the outcome to be forgotten", 10) {
+                let answer = try client.ask("PUT", "/kv/a", named("one"), body: "1")
+                return answer.status == 204 && answer["Idempotency-Replayed"] == nil
+            }
+            #expect(try #require(client.ask("GET", "/kv/a").version) > #require(first.version))
+        }
+
         @Test func outcomesSurviveARestart() throws {
             let first = try KeyValueProcess()
             let client = try first.connect()

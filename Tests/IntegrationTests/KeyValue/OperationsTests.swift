@@ -55,6 +55,41 @@ extension KeyValueInterface {
             #expect(try client.ask("GET", "/readyz").status == 200)
         }
 
+        @Test func metricsAreTextForPrometheus() throws {
+            let answer = try keyValue.connect().ask("GET", "/metrics")
+            #expect(answer.status == 200 && answer["Content-Type"]?.hasPrefix("text/plain; version=0.0.4") == true)
+            let sample = /[a-z_]+\{keyspace="kv",partition="[0-3]"\} -?[0-9.]+/
+            for line in answer.text.split(separator: "\n") where !line.hasPrefix("# ") {
+                #expect(line.wholeMatch(of: sample) != nil, "\(line)")
+            }
+            #expect(answer.text.contains("affinity_partition_serving{keyspace=\"kv\",partition=\"3\"} 1\n"))
+            #expect(answer.text.hasSuffix("\n"))
+        }
+
+        @Test func tooManyInFlightAre429AndNotApplied() throws {
+            let service = try KeyValueProcess(
+                TemporaryFolder(),
+                ["--keyspaces.kv.in-flight.commands", "1", "--keyspaces.kv.in-flight.waiting", "0"])
+            let clients = try (0..<16).map { _ in try service.connect() }
+            let request = HTTPTestClient.request("POST", Array("/kv/o3/add".utf8), json, Array("{\"by\":1}".utf8))
+            var (applied, refused) = (0, 0)
+            try KeyValueProcess.wait("a refusal", 10) {
+                for client in clients { try client.send(request) }
+                for client in clients {
+                    let answer = try client.answer()
+                    if answer.status == 200 {
+                        applied += 1
+                    } else {
+                        expectProblem(answer, 429)
+                        refused += 1
+                    }
+                }
+                return refused > 0
+            }
+            #expect(try clients[0].ask("GET", "/kv/o3").text == "\(applied)")
+            #expect(try service.terminate() == 0)
+        }
+
         @Test(arguments: ["memory", "rocksdb"]) func dataSurvivesRestartAndCrash(memstore: String) throws {
             let arguments = ["--keyspaces.kv.memstore", memstore]
             var process = try KeyValueProcess(TemporaryFolder(), arguments)
