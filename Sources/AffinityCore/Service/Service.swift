@@ -7,6 +7,7 @@ public final class Service<P: Partition>: Sendable {
     public let keyspace: String
     @usableFromInline let replicas: [PartitionReplica<P>]
     private let effects: EffectRunner
+    private let services: ServiceRegistry
 
     /// Assembles the service of a keyspace whose partitions all live here.
     ///
@@ -31,6 +32,7 @@ public final class Service<P: Partition>: Sendable {
                     on: executors[number % executors.count], environment, effects: effects))
         }
         self.replicas = replicas
+        self.services = services
         services[keyspace] = self
     }
 
@@ -55,6 +57,8 @@ public final class Service<P: Partition>: Sendable {
             }
             effects.finish()
         }
+        // The registry holds the service, and the service's effects hold the registry.
+        services[keyspace] = nil
     }
 
     /// Lets the replicas answer what is in flight, and ends `run`.

@@ -83,6 +83,17 @@ import Testing
         #expect(rig.messages.contains { $0.contains("dropped") && $0.contains("903") })
     }
 
+    @Test func aServiceThatHasStoppedIsFreed() throws {
+        var rig: Rig? = try Rig("service-freed")
+        rig?.serve()
+        #expect(rig?.send(.put("a", "1")).value != nil)
+        rig?.stop()
+        #expect(rig?.isEnded == true)
+        weak let service = rig?.service
+        rig = nil
+        #expect(service == nil)
+    }
+
     @Test func aCallerOnAnotherExecutorIsAnsweredToo() throws {
         let rig = try Rig("service-hop")
         rig.serve()
