@@ -67,9 +67,7 @@ private final class Arrivals: Sendable {
         let now = stack.clock.monotonic
         while let (due, seed) = next(now) {
             loop.start { [self] in
-                var random = SplitMix(seed: seed)
-                let isRead: Bool
-                do { isRead = try await stack.ask(.mixed, &random) } catch { fatalError("\(error)") }
+                let isRead = await stack.request(seed)
                 let latency = stack.clock.monotonic.since(due).nanoseconds
                 state.withLock { state in
                     state.inFlight -= 1

@@ -38,7 +38,8 @@ def measure(report: Report, plan: Plan, folder: Path) -> None:
         f"A service with 4 partitions, memstore in memory and the durable log, on the event loops, without HTTP; "
         f"10,000 keys, rounds: {plan.rounds} of {plan.in_process} s. Commands are answered when they are synced, "
         "queries are linearizable. At half load, requests arrive by chance (a Poisson process) and do not wait for "
-        "each other; latencies count from the moment at which a request was due, and what is due is released every 50 µs.",
+        "each other; latencies count from the moment at which a request was due, and what is due is released every "
+        "50 µs.",
         table(["", "/s", "p50 ms", "p99 ms"], rows))
 
 
