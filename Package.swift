@@ -66,8 +66,8 @@ let package = Package(
             ]),
         library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores"]),
 
-        program("KeyValue", path: "Examples/KeyValue", ["Affinity"]),
-        program("Counter", path: "Examples/Counter", ["Affinity"]),
+        program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),
+        program("Counter", path: "Examples/Counter", ["Affinity", "AffinityCore"]),
         program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),
 
         // What scripts/bench measures with.

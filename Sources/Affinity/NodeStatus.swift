@@ -99,28 +99,4 @@ public struct NodeStatus: Encodable, Sendable {
             }
         }
     }
-
-    /// The numbers among it, in Prometheus' text format.
-    var metrics: String {
-        [
-            metric("serving", "Whether this node's replica serves the partition.") {
-                $0.state == ReplicaStatus.State.serving.rawValue ? "1" : "0"
-            },
-            metric("epoch", "The grant of the mastership.") { String($0.epoch) },
-            metric("lag_records", "How many records this node's replica is behind the log.") { String($0.lag) },
-            metric("commands_in_flight", "How many commands are on their way to the log.") { String($0.inFlight) },
-        ].joined()
-    }
-
-    /// One gauge with its value for every partition. Names of keyspaces need no escapes.
-    private func metric(_ name: String, _ help: String, _ value: (Partition) -> String) -> String {
-        var text = "# HELP affinity_partition_\(name) \(help)\n# TYPE affinity_partition_\(name) gauge\n"
-        for (keyspace, shown) in keyspaces.sorted(by: { $0.key < $1.key }) {
-            for partition in shown.partitions {
-                let labels = "keyspace=\"\(keyspace)\",partition=\"\(partition.partition)\""
-                text += "affinity_partition_\(name){\(labels)} \(value(partition))\n"
-            }
-        }
-        return text
-    }
 }

@@ -125,7 +125,8 @@ final class RocksDBMemStore: MemStore {
 
     private var damaged: MemStoreError { MemStoreError(.corrupt, "\(database.path): an entry is damaged") }
 
-    private nonisolated(nonsending) func run(_ body: @escaping @Sendable () throws -> Void) async throws(MemStoreError) {
+    private nonisolated(nonsending) func run(_ body: @escaping @Sendable () throws -> Void) async throws(MemStoreError)
+    {
         do {
             try await pool.run(body)
         } catch {

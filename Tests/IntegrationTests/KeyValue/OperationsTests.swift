@@ -55,17 +55,6 @@ extension KeyValueInterface {
             #expect(try client.ask("GET", "/readyz").status == 200)
         }
 
-        @Test func metricsAreTextForPrometheus() throws {
-            let answer = try keyValue.connect().ask("GET", "/metrics")
-            #expect(answer.status == 200 && answer["Content-Type"]?.hasPrefix("text/plain; version=0.0.4") == true)
-            let sample = /[a-z_]+\{keyspace="kv",partition="[0-3]"\} -?[0-9.]+/
-            for line in answer.text.split(separator: "\n") where !line.hasPrefix("# ") {
-                #expect(line.wholeMatch(of: sample) != nil, "\(line)")
-            }
-            #expect(answer.text.contains("affinity_partition_serving{keyspace=\"kv\",partition=\"3\"} 1\n"))
-            #expect(answer.text.hasSuffix("\n"))
-        }
-
         @Test func tooManyInFlightAre429AndNotApplied() throws {
             let service = try KeyValueProcess(
                 TemporaryFolder(),
