@@ -171,7 +171,7 @@ extension PartitionReplica {
         let deadline = deadline(envelope, at: now)
         guard now < deadline else { throw Self.late }
         arm(deadline)
-        let refusal = await withUnsafeContinuation { continuation in
+        let refusal: AskError? = await withUnsafeContinuation { continuation in
             guard isServing else { return continuation.resume(returning: notServing()) }
             admission.wait(deadline, continuation)
             // Others may have run since: then no acknowledgement may come that calls it in.
