@@ -50,8 +50,8 @@ def keys(report: Report, plan: Plan, folder: Path) -> None:
     rows = [row for count in plan.key_counts for row in rows_of(count, plan, folder)]
     report.section(
         "Keys",
-        "Loaded through the service in one process, into RocksDB memstores; then the server is started on that data folder "
-        "with each memstore: memstores in memory are rebuilt from the log, those in RocksDB go on from where they were. "
+        "Loaded through the service in one process, into RocksDB memstores; then the server is started on that data "
+        "folder with each memstore: those in memory are rebuilt from the log, those in RocksDB go on where they were. "
         f"GETs of keys at random (100,000 different ones at most), 64 connections, one run of {plan.single} s each.",
         table(["keys", "loaded/s", "data MiB", "memstore", "start s", "resident MiB", "GET/s", "p99 ms"], rows))
 
@@ -59,7 +59,7 @@ def keys(report: Report, plan: Plan, folder: Path) -> None:
 def rows_of(count: int, plan: Plan, folder: Path) -> list[list[str]]:
     print(f"  {count:,} keys", file=sys.stderr)
     data = folder / f"keys-{count}"
-    loaded, _ = run("Load", data=data, entries=count, memstore="rocksdb")["load"]
+    loaded = run("Load", data=data, entries=count, memstore="rocksdb")["load"]
     size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
     rows = []
     for memstore in ("rocksdb", "memory"):

@@ -3,7 +3,6 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Callable
 
 from .figures import Runs, Series
 from .plan import Plan
@@ -48,7 +47,7 @@ def in_turn(plan: Plan, folder: Path, systems: dict[str, tuple[Server, str]]) ->
 
 
 def written(folder: Path, name: str, group: int, seconds: int) -> float:
-    return run("SyncedWrites", data=folder / name, group=group, seconds=seconds)[f"synced/{group}"][0]
+    return run("SyncedWrites", data=folder / name, group=group, seconds=seconds)[f"synced/{group}"]
 
 
 def write(report: Report, plan: Plan, folder: Path, runs: dict[str, Runs], synced: Series) -> None:
@@ -64,9 +63,10 @@ def write(report: Report, plan: Plan, folder: Path, runs: dict[str, Runs], synce
     report.section(
         "HTTP",
         f"wrk with 2 threads and 64 connections, {plan.keys:,} keys, values of 100 bytes, 4 partitions, "
-        f"rounds: {plan.rounds} of {plan.seconds} s. A PUT is answered when it is synced. \"Constant\" is the gateway's HTTP "
-        "server with an answer of 100 bytes that is made in C++. CPU is the server's, user and system time together.",
+        f"rounds: {plan.rounds} of {plan.seconds} s. A PUT is answered when it is synced. \"Constant\" is the "
+        "gateway's HTTP server with an answer of 100 bytes that is made in C++. CPU is the server's, user and system "
+        "time together.",
         table(HTTP_HEADER, [http_row(name, samples) for name, samples in runs.items()]),
-        "RocksDB alone: records of the size that the log writes for such a PUT, with the log's options, in groups with one "
-        "synced write each, from a loop of C calls on one thread.",
+        "RocksDB alone: records of the size that the log writes for such a PUT, with the log's options, in groups with "
+        "one synced write each, from a loop of C calls on one thread.",
         table(["records in a group", "records/s"], [[f"{size:,}", rate.shown()] for size, rate in groups.items()]))

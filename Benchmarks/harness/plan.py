@@ -25,4 +25,5 @@ class Plan:
 
 
 QUICK = Plan(
-    rounds=1, seconds=1, single=1, in_process=1, entries=100_000, idle=500, key_counts=(1_000, 10_000, 100_000, 1_000_000))
+    rounds=1, seconds=1, single=1, in_process=1, entries=100_000, idle=500,
+    key_counts=(1_000, 10_000, 100_000, 1_000_000))

@@ -22,14 +22,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def run(program: str, **options: object) -> dict[str, tuple[float, str]]:
-    """Runs a benchmark program; returns the figures that it prints."""
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+def lines(program: str, *words: str) -> list[str]:
+    """Runs a benchmark program; returns the lines that it prints."""
     done = subprocess.run([BINARIES / program, *words], capture_output=True, text=True)
     if done.returncode != 0:
         raise BenchError(f"{program} {' '.join(words)} failed ({done.returncode}): {done.stderr.strip()[-2000:]}")
-    lines = [line.split("\t") for line in done.stdout.splitlines()]
-    return {line[0]: (float(line[1]), line[2]) for line in lines if len(line) == 3}
+    return done.stdout.splitlines()
+
+
+def run(program: str, **options: object) -> dict[str, float]:
+    """Runs a benchmark program that prints names, values and units; returns the values by name."""
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return {name: float(value) for name, value, _ in (line.split("\t") for line in lines(program, *words))}
 
 
 class Server:

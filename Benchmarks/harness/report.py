@@ -1,7 +1,6 @@
 """Docs/Performance.md: tables, and ratios against their targets."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .figures import Runs, number
 from .processes import ROOT
@@ -46,12 +45,12 @@ class Report:
         parts = [
             "# Performance",
             f"Written by `{command}`; only \"What bounds it\" is written by hand (in `Benchmarks/bounds.md`). "
-            "Client and server share the machine, so absolute figures say as much about the machine as about Affinity: "
-            "the ratios are what to look at. Where a figure was measured in several rounds, one after the other for all "
-            "systems in turn, it is the median, with the lowest and the highest in parentheses.",
+            "Client and server share the machine, so absolute figures say as much about the machine as about "
+            "Affinity: the ratios are what to look at. Where a figure was measured in several rounds, for all systems "
+            "in turn, it is the median, with the lowest and the highest in parentheses.",
             table(["", ""], [list(fact) for fact in self.facts]),
-            "To repeat it: `scripts/bench` on a machine that does nothing else, `scripts/bench --quick` for a short trial, "
-            "`scripts/bench --only http` for a part.",
+            "To repeat it: `scripts/bench` on a machine that does nothing else, `scripts/bench --quick` for a short "
+            "trial, `scripts/bench --only http` for a part.",
         ]
         if self.targets:
             rows = [target.row() for target in self.targets]

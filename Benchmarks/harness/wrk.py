@@ -9,7 +9,9 @@ from .processes import ROOT, Server
 SCRIPTS = ROOT / "Benchmarks" / "HTTP"
 
 
-def load(server: Server, script: str, *, seconds: int, connections: int = 64, keys: int = 10_000, seed: int = 1) -> Sample:
+def load(
+    server: Server, script: str, *, seconds: int, connections: int = 64, keys: int = 10_000, seed: int = 1
+) -> Sample:
     """One run of `get.lua` or `put.lua`; two threads unless there are fewer connections."""
     command = [
         "wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",

@@ -31,8 +31,11 @@ public struct MonotonicTime: Hashable, Comparable, Sendable {
     @inlinable public static func < (a: MonotonicTime, b: MonotonicTime) -> Bool { a.nanoseconds < b.nanoseconds }
 
     /// The moment `duration` later; `never` if that is beyond what the type can express.
-    public func advanced(by duration: Duration) -> MonotonicTime {
-        let (sum, overflow) = nanoseconds.addingReportingOverflow(duration.wholeNanoseconds)
+    public func advanced(by duration: Duration) -> MonotonicTime { advanced(nanoseconds: duration.wholeNanoseconds) }
+
+    /// The moment that many nanoseconds later; `never` if that is beyond what the type can express.
+    @inlinable package func advanced(nanoseconds more: Int64) -> MonotonicTime {
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(more)
         return overflow ? .never : MonotonicTime(nanoseconds: sum)
     }
 

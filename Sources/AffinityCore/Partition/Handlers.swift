@@ -29,7 +29,8 @@
 /// assembled, and reported together.
 public final class Handlers {
     struct Binding {
-        var message: ObjectIdentifier
+        /// The handler's type, and so the message's: one that is both command and query is not taken for the other.
+        var handler: ObjectIdentifier
         var name: String
         var owner: any AnyObject.Type
         var bind: (Partition) -> Handler
@@ -43,21 +44,25 @@ public final class Handlers {
     @inlinable public func command<P: Partition, C: Command>(
         _ type: C.Type, _ method: @escaping (P) -> (C, inout Transaction) throws(Rejected) -> C.Reply
     ) {
-        add(ObjectIdentifier(C.self), C.name, P.self) { CommandHandler(method(unsafeDowncast($0, to: P.self))) }
+        add(ObjectIdentifier(CommandHandler<C>.self), C.name, P.self) {
+            CommandHandler(method(unsafeDowncast($0, to: P.self)))
+        }
     }
 
     /// Names the method that handles queries of a type.
     @inlinable public func query<P: Partition, Q: Query>(
         _ type: Q.Type, _ method: @escaping (P) -> (Q, borrowing View) throws(Rejected) -> Q.Reply
     ) {
-        add(ObjectIdentifier(Q.self), Q.name, P.self) { QueryHandler(method(unsafeDowncast($0, to: P.self))) }
+        add(ObjectIdentifier(QueryHandler<Q>.self), Q.name, P.self) {
+            QueryHandler(method(unsafeDowncast($0, to: P.self)))
+        }
     }
 
     @usableFromInline func add(
-        _ message: ObjectIdentifier, _ name: String, _ owner: any AnyObject.Type,
+        _ handler: ObjectIdentifier, _ name: String, _ owner: any AnyObject.Type,
         _ bind: @escaping (Partition) -> Handler
     ) {
-        bindings.append(Binding(message: message, name: name, owner: owner, bind: bind))
+        bindings.append(Binding(handler: handler, name: name, owner: owner, bind: bind))
     }
 }
 

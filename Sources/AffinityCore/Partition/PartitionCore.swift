@@ -18,6 +18,7 @@
     let partition: P
     /// In the order of their index: the internal ones first, the others by name.
     let stores: [AnyStore]
+    /// By their own type.
     @usableFromInline let handlers: [ObjectIdentifier: Handler]
     private let requests: AnyStore
 
@@ -45,7 +46,7 @@
                 mistakes.append("\"\(binding.name)\" is handled by a method of \(binding.owner)")
                 continue
             }
-            handlers[binding.message] = binding.bind(partition)
+            handlers[binding.handler] = binding.bind(partition)
         }
         return handlers
     }
@@ -82,7 +83,7 @@
 
     /// Runs a command's handler. What it did is in the open transaction of `state`, to be submitted by the caller.
     @inlinable func execute<C: Command>(_ command: C, _ envelope: Envelope, _ state: StateStore) -> Execution<C.Reply> {
-        guard let handler = handlers[ObjectIdentifier(C.self)] else {
+        guard let handler = handlers[ObjectIdentifier(CommandHandler<C>.self)] else {
             return .refused(missing(C.name, "command"))
         }
         state.begin()
@@ -104,7 +105,7 @@
 
     /// Runs a query's handler on the committed state.
     @inlinable func read<Q: Query>(_ query: Q, _ state: StateStore) throws(AskError) -> Result<Q.Reply, Rejected> {
-        guard let handler = handlers[ObjectIdentifier(Q.self)] else { throw missing(Q.name, "query") }
+        guard let handler = handlers[ObjectIdentifier(QueryHandler<Q>.self)] else { throw missing(Q.name, "query") }
         state.begin()
         let view = View(state)
         let result: Result<Q.Reply, Rejected>

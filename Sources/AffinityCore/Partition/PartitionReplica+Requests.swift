@@ -198,7 +198,7 @@ extension PartitionReplica {
     /// When the caller stops waiting: the service's own deadline where the envelope gives none.
     @inlinable func deadline(_ envelope: Envelope, at now: MonotonicTime) -> MonotonicTime {
         if envelope.deadline != .never { return envelope.deadline }
-        return now.advanced(by: environment.deadline)
+        return now.advanced(nanoseconds: patience)
     }
 
     @usableFromInline static var late: AskError {
@@ -207,14 +207,14 @@ extension PartitionReplica {
 
     /// Reports a handler that took too long. It is not killed: nothing can undo half a handler.
     @usableFromInline func reportSlow(_ name: @autoclosure () -> String, since begin: MonotonicTime) {
-        let duration = environment.clock.monotonic.since(begin)
-        guard duration > environment.limits.handler else { return }
+        let end = environment.clock.monotonic
+        guard end > begin.advanced(nanoseconds: longest) else { return }
         environment.report(
             Report(
                 .warning, "a handler ran long",
                 [
                     ("partition", id.description), ("message", name()),
-                    ("milliseconds", String(duration.wholeMilliseconds)),
+                    ("milliseconds", String(end.since(begin).wholeMilliseconds)),
                 ]))
     }
 }

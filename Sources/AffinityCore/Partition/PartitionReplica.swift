@@ -19,6 +19,10 @@ public actor PartitionReplica<P: Partition> {
     /// What the machine says, where every request looks.
     @usableFromInline var isServing = false
     @usableFromInline let environment: PartitionEnvironment
+    /// The service's own deadline, and the time that a handler may take, in nanoseconds: a `Duration` costs a division
+    /// of 128 bits each time it is read.
+    @usableFromInline let patience: Int64
+    @usableFromInline let longest: Int64
     let partitions: Int
     let effects: EffectRunner
     private nonisolated let inbox = ReplicaInbox()
@@ -42,6 +46,8 @@ public actor PartitionReplica<P: Partition> {
         self.partitions = partitions
         self.executor = executor
         self.environment = environment
+        patience = environment.deadline.wholeNanoseconds
+        longest = environment.limits.handler.wholeNanoseconds
         self.effects = effects
         core = try PartitionCore<P>()
         admission = Admission(environment.limits)

@@ -2,9 +2,10 @@
 public struct StateLimits: Sendable {
     /// How many commands may be on their way to the log; more wait.
     public var commands: Int
-    /// How many bytes of records may be on their way to the log; more wait.
+    /// How many bytes of records may be on their way to the log; more wait. No command may write more than that.
     public var bytes: Int
-    /// How many callers may wait for a place among the commands; more are refused as overloaded.
+    /// How many callers may wait for a place among the commands, and how many for a position; more are refused as
+    /// overloaded.
     public var waiting: Int
     /// How many bytes key and value of one record may have.
     public var record: Int

@@ -5,7 +5,7 @@
 /// memstore in one batch together with the position, drops them from the overlay, announces the changes and releases
 /// the answers, in that order and in one turn (PROTOCOL W2, W4).
 ///
-/// This file has that order; beside it are the open command (`+Transaction`), scans (`+Scan`), the encoded and decoded
+/// This file has that order; beside it are what is on its way (`+Pending`), the open command (`+Transaction`), scans (`+Scan`), the encoded and decoded
 /// entries (`+Typed`), restoring (`+Restore`), and deadlines and giving up (`+Waiting`).
 ///
 /// Confined to its replica. Called by `PartitionCore` and, through `Transaction` and `View`, by the handlers; calls
@@ -25,57 +25,6 @@
             self.version = version
             self.failure = failure
         }
-    }
-
-    /// Who waits for a command. Told exactly once: when the command is settled, expires or is abandoned.
-    enum Waiter {
-        case nobody
-        case continuation(UnsafeContinuation<Settlement, Never>)
-        /// Called in the turn that settles the command; must not run another one in it.
-        case call((Settlement) -> Void)
-
-        func release(_ settlement: Settlement) {
-            switch self {
-            case .nobody: break
-            case .continuation(let continuation): continuation.resume(returning: settlement)
-            case .call(let body): body(settlement)
-            }
-        }
-    }
-
-    /// One record of a command that is on its way.
-    struct Write {
-        var store: Int
-        var key: [UInt8]
-        var value: [UInt8]?
-        var time: Timestamp
-        var tags: [String]
-        /// Where the record must come to stand (W3).
-        var offset: Offset
-        var isControl = false
-
-        var size: Int { key.count + (value?.count ?? 0) }
-    }
-
-    /// A command whose answer is not released yet.
-    struct Pending {
-        var writes: [Write]
-        var unacknowledged: Int
-        var number: UInt64
-        var bytes: Int
-        var version: Version
-        var deadline: MonotonicTime
-        var waiter: Waiter
-        var events: [any Event]
-        var effects: [EffectWork]
-        /// What its caller is told if its end is not waited for (W5).
-        var lost: AskError.Outcome
-    }
-
-    /// Why a master must stop being one.
-    struct StepDown {
-        var reason: String
-        var isRetriable: Bool
     }
 
     typealias EffectWork = @Sendable (Effects) async throws -> Void
@@ -336,27 +285,8 @@
         }
     }
 
-    // MARK: - Changes
+    // MARK: - Observers
 
     /// Registers for every change from now on, each once, in the order in which they are applied.
     func observe(_ body: @escaping (Change) -> Void) { observers.append(body) }
-
-    private func changes(_ count: Int, _ position: Position) throws(MemStoreError) -> [Change] {
-        struct Place: Hashable { var store: Int; var key: [UInt8] }
-        var newest: [Place: StoredEntry?] = [:]
-        var changes: [Change] = []
-        for write in (0..<count).lazy.flatMap({ self.pending[$0].writes }) where !write.isControl {
-            let place = Place(store: write.store, key: write.key)
-            let version = Version(at: write.offset)
-            let old: StoredEntry? =
-                if let known = newest[place] { known } else { try memstore.get(write.store, write.key) }
-            let new = write.value.map { StoredEntry(value: $0, version: version, time: write.time) }
-            newest[place] = .some(new)
-            changes.append(
-                Change(
-                    store: stores[write.store].name, key: write.key, old: old, new: new, version: version,
-                    position: position, tags: write.tags))
-        }
-        return changes
-    }
 }

@@ -24,6 +24,21 @@ import Testing
             mistakes(BadHandlers.self) == ["two handlers for \"Add\"", "\"Count\" is handled by a method of Counters"])
     }
 
+    @Test func aMessageThatIsBothIsHandledAsWhatItWasRegisteredFor() throws {
+        let probe = try PartitionProbe(Asked.self)
+        let query: Int = try ask(probe, Both())
+        #expect(query == 1)
+        #expect(throws: AskError.self) { try tell(probe, Both()) }
+    }
+
+    private func ask<P: Partition, Q: Query>(_ probe: PartitionProbe<P>, _ query: Q) throws -> Q.Reply {
+        try probe.run(query)
+    }
+
+    private func tell<P: Partition, C: Command>(_ probe: PartitionProbe<P>, _ command: C) throws {
+        try probe.run(command)
+    }
+
     @Test func aGoodOneHasItsStoresInTheOrderOfTheirNames() throws {
         let core = try PartitionCore<Ledger>()
         #expect(core.stores.map(\.name) == ["_requests", "bytes", "numbers", "texts"])
@@ -78,4 +93,15 @@ private final class Borrower: Partition {
         tx[Store<String, Int>("foreign"), add.key] = add.by
         return 0
     }
+}
+
+private struct Both: Command, Query {
+    typealias Reply = Int
+    var key = "k"
+}
+
+private final class Asked: Partition {
+    override class func register(_ on: Handlers) { on.query(Both.self, both) }
+
+    func both(_ both: Both, _ view: borrowing View) -> Int { 1 }
 }

@@ -150,6 +150,23 @@ import Testing
         try check(rig)
     }
 
+    @Test func bytesThatAreNoValueSpoilWhoReadsThemAndNobodyElse() throws {
+        let rig = try Rig("restore-undecodable")
+        let damaged = Record(key: Array("bad".utf8), value: [0xFF], headers: RecordHeaders())
+        rig.base.write(damaged, to: rig.partition, "texts")
+        rig.serve()
+        for error in [
+            rig.send(.put("a", "1"), .get("bad")).error, rig.peek("bad").error,
+            rig.send(.put("a", "1"), .scan("", limit: .max, isForward: true)).error,
+        ] {
+            #expect(error?.outcome == .notApplied && error?.code == .failed)
+            #expect(error?.reason == "texts: not UTF-8")
+        }
+        #expect(rig.peek("a").value == .some(nil))
+        #expect(rig.send(.put("bad", "good")).value != nil)
+        #expect(rig.peek("bad").value == "good")
+    }
+
     @Test func stopEndsARestore() throws {
         let former = try stopped("restore-stop", keepsMemStores: false)
         let rig = try Rig("restore-stop", after: former)
