@@ -60,7 +60,8 @@ final class NodeParts: Sendable {
             configuration.compactionLag = settings.log.compactionLag
             configuration.deleteRetention = settings.log.deleteRetention
             configuration.compactionInterval = settings.log.compactionInterval
-            configuration.maxRecordBytes = settings.gateway.server.bodyLimit + (64 << 10)
+            // Beyond what partitions allow, with room for headers: what the log refuses ends a mastership.
+            configuration.maxRecordBytes = settings.gateway.server.bodyLimit + (128 << 10)
             let changelog = try await LocalLog.open(
                 folder: "\(settings.data)/log", configuration: configuration, shared: rocksdb, clock: clock,
                 pool: pool.blocking, report: log.reporter)

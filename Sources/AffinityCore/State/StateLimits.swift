@@ -7,7 +7,7 @@ public struct StateLimits: Sendable {
     /// How many callers may wait for a place among the commands, and how many for a position; more are refused as
     /// overloaded.
     public var waiting: Int
-    /// How many bytes key and value of one record may have.
+    /// How many bytes key, value and tags of one record may have; the log has to take somewhat more, for the headers.
     public var record: Int
     /// How long outcomes of requests with an idempotency key are kept.
     public var idempotency: Duration

@@ -27,7 +27,12 @@ extension StateStore {
         var offset: Offset
         var isControl = false
 
-        var size: Int { key.count + (value?.count ?? 0) }
+        /// What counts against the limits: key, value, and what the handler says of the change.
+        var size: Int {
+            var size = key.count + (value?.count ?? 0)
+            for tag in tags { size += tag.utf8.count + 8 }
+            return size
+        }
     }
 
     /// A command whose answer is not released yet.
