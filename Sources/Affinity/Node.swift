@@ -98,16 +98,39 @@ public final class Node: Sendable {
             await parts.close(log)
             throw error
         }
-        await withTaskGroup(of: Void.self) { group in
-            for keyspace in keyspaces { group.addTask { await keyspace.run() } }
+        await serve(keyspaces, server)
+        await parts.close(log)
+        log.info("stopped", [])
+    }
+
+    /// Runs the services until the node stops, and gives what is in flight `node.drain` to end.
+    private func serve(_ keyspaces: [Keyspace], _ server: HTTPServer) async {
+        await withTaskGroup(of: Bool.self) { group in
+            for keyspace in keyspaces {
+                group.addTask {
+                    await keyspace.run()
+                    return true
+                }
+            }
             await stopping.wait()
             log.info("stopping", [])
+            let end = ContinuousClock.now + settings.drain
             // The gateway first: its requests need the services to answer them.
             await server.drain(within: settings.drain)
             for keyspace in keyspaces { keyspace.stop() }
+            group.addTask {
+                try? await Task.sleep(until: max(end, .now + .seconds(1)))
+                return false
+            }
+            var running = keyspaces.count
+            while running > 0, let hasEnded = await group.next() {
+                running -= hasEnded ? 1 : 0
+                if hasEnded { continue }
+                log.warning("what was in flight did not end in time", [])
+                group.cancelAll()
+            }
+            group.cancelAll()
         }
-        await parts.close(log)
-        log.info("stopped", [])
     }
 
     /// Ends `run` as SIGTERM does.

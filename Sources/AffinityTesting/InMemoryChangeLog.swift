@@ -14,6 +14,8 @@ public final class InMemoryChangeLog: ChangeLog {
         var first = Offset.zero
         /// The end for readers; behind it stand only held records.
         var end = Offset.zero
+        /// Behind the last removal that compaction has forgotten.
+        var forgotten = Offset.zero
     }
 
     /// Weak, because a use holds its log: a test may leave both without closing them.
@@ -35,6 +37,7 @@ public final class InMemoryChangeLog: ChangeLog {
     let state = Mutex(State())
     private let compactionLag: Duration
     private let deleteRetention: Duration
+    let tellsForgotten: Bool
 
     /// An empty log.
     ///
@@ -42,15 +45,17 @@ public final class InMemoryChangeLog: ChangeLog {
     ///   - clock: gives the append times, and decides with them what compaction takes.
     ///   - compactionLag: records younger than this are not compacted.
     ///   - deleteRetention: how long a tombstone that is the last of its key stays.
+    ///   - tellsForgotten: whether readers hear of removals that compaction has forgotten, as from the embedded log.
     ///   - isExclusive: what the log says of itself; `false` makes a replica go the way it goes with a shared log.
     public init(
         clock: any NodeClock = ManualClock(), compactionLag: Duration = .zero, deleteRetention: Duration = .zero,
-        isExclusive: Bool = true
+        isExclusive: Bool = true, tellsForgotten: Bool = true
     ) {
         self.clock = clock
         self.compactionLag = compactionLag
         self.deleteRetention = deleteRetention
         self.isExclusive = isExclusive
+        self.tellsForgotten = tellsForgotten
     }
 
     /// Opens the changelogs of a partition; a former use of them ends.
@@ -177,6 +182,11 @@ public final class InMemoryChangeLog: ChangeLog {
                         guard last[record.record.key] == record.offset else { return false }
                         return record.record.value != nil || record.appended > oldestTombstone
                     }
+                    let forgotten = cleanable.last { record in
+                        last[record.record.key] == record.offset && record.record.value == nil
+                            && record.appended <= oldestTombstone
+                    }
+                    if let forgotten { state.contents[partition]?[name]?.forgotten = forgotten.offset.next }
                     state.contents[partition]?[name]?.records = kept + contents.records[cleanable.endIndex...]
                 }
             }

@@ -50,7 +50,9 @@ final class InMemoryPartitionLog: PartitionLog {
                 .outOfRange,
                 "\(partition) \(names[changelog]): offset \(offset) is not in \(contents.first)...\(contents.end)")
         }
-        var page = LogPage(records: [], next: contents.end, end: contents.end)
+        var page = LogPage(
+            records: [], next: contents.end, end: contents.end, forgotten: log.tellsForgotten ? contents.forgotten : nil
+        )
         var bytes = 0
         var index = contents.records.firstIndex { $0.offset >= offset } ?? contents.records.endIndex
         while index < contents.records.endIndex {

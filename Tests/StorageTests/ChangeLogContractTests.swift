@@ -140,6 +140,8 @@ import Testing
             let expected = (0..<39).map { "b\($0)@\(3 * $0 + 2)" } + ["control@117", "a@118", "b39@119", "a@120"]
             #expect(try await opened.keys(0) == expected)
             #expect(try await opened.keys(1) == ["gone@1-"], "the tombstone goes with its retention")
+            #expect(try await opened.read(1, from: .zero, maxBytes: 10).forgotten == .zero)
+            #expect(try await opened.read(0, from: .zero, maxBytes: 10).forgotten == .zero)
             // A page that begins in a hole reads on behind it.
             #expect(try await opened.read(0, from: Offset(3), maxBytes: 1).records.first?.offset == Offset(5))
             fixture.clock.advance(by: .seconds(200))
@@ -148,6 +150,7 @@ import Testing
             #expect(try await opened.keys(1) == [])
             let page = try await opened.read(1, from: .zero, maxBytes: 10)
             #expect(page.records.isEmpty && page.next == Offset(2) && page.end == Offset(2))
+            #expect(page.forgotten == Offset(2), "nobody is told that a removal is gone")
             await opened.close()
             await fixture.stop(log)
             log = try await fixture.start()

@@ -30,7 +30,7 @@ extension PartitionReplica {
     @inlinable func start<C: Command>(
         _ command: C, _ envelope: Envelope, _ continuation: UnsafeContinuation<StateStore.Settlement, Never>?
     ) -> PartitionCore<P>.Execution<C.Reply> {
-        let execution: PartitionCore<P>.Execution<C.Reply>
+        var execution: PartitionCore<P>.Execution<C.Reply>
         do throws(AskError) {
             let state = try serving()
             let begin = environment.clock.monotonic
@@ -38,7 +38,12 @@ extension PartitionReplica {
             guard begin < deadline else { throw Self.late }
             execution = core.execute(command, envelope, state)
             reportSlow(C.name, since: begin)
-            if case .refused(let error) = execution { throw reached(error, state) }
+            if case .refused(let refusal) = execution {
+                let error = reached(refusal, state)
+                // Another request under a key that was used rests on the former one, and waits for it as a repeat does.
+                guard error.code == .repeated else { throw error }
+                execution = .refused(error)
+            }
             state.submit(
                 deadline: deadline, traceparent: envelope.traceparent, isReplay: execution.isReplay, continuation)
             if continuation != nil { arm(deadline) }

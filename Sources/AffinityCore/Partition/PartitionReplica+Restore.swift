@@ -44,7 +44,7 @@ extension PartitionReplica {
         }
     }
 
-    /// A memstore that was resumed turned out not to be made from its log.
+    /// A memstore turned out not to be what its log makes.
     private struct Misfit: Error { var reason: String }
 
     /// Puts a memstore that does not fit its log aside, loudly, and begins with an empty one.
@@ -57,9 +57,13 @@ extension PartitionReplica {
                 .error, "memstore set aside and made anew from the log",
                 [("partition", id.description), ("reason", reason), ("kept", place ?? "nothing")]))
         let (state, mistake) = try await openState(log, ends)
-        guard let mistake else { return try await read(log, to: ends, into: state) }
-        await state.memstore.close()
-        throw MemStoreError(.corrupt, mistake)
+        if let mistake {
+            await state.memstore.close()
+            throw MemStoreError(.corrupt, mistake)
+        }
+        do { return try await read(log, to: ends, into: state) } catch let misfit as Misfit {
+            return try await rebuild(log, ends, because: misfit.reason)
+        }
     }
 
     private func bounds(_ log: any PartitionLog) async throws -> [Range<Offset>] {
@@ -108,7 +112,6 @@ extension PartitionReplica {
     private func misfit(
         _ checkpoint: Checkpoint, _ log: any PartitionLog, _ bounds: [Range<Offset>]
     ) async throws -> String? {
-        var isLevel = true
         for (changelog, place) in checkpoint.places.enumerated() {
             let bounds = bounds[changelog]
             guard place.next <= bounds.upperBound else {
@@ -117,7 +120,6 @@ extension PartitionReplica {
             guard place.next >= bounds.lowerBound else {
                 return "\(place.changelog): it is at \(place.next), before the log's start at \(bounds.lowerBound)"
             }
-            if place.next < bounds.upperBound { isLevel = false }
             guard place.fingerprint != 0, place.last >= bounds.lowerBound, place.last < bounds.upperBound else {
                 continue
             }
@@ -126,10 +128,7 @@ extension PartitionReplica {
                 return "\(place.changelog): the record at \(place.last) is another one than it was made from"
             }
         }
-        if isLevel { return nil }
-        let age = environment.clock.now.milliseconds.subtractingReportingOverflow(checkpoint.level.milliseconds)
-        guard age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 2 else { return nil }
-        return "it was last level with the log \(age.partialValue / 1000) s ago; removals may be gone from it since"
+        return nil
     }
 
     /// Applies the changelogs from the state's position to `ends`; closes the memstore if it cannot.
@@ -158,14 +157,37 @@ extension PartitionReplica {
         _ log: any PartitionLog, _ changelog: Int, to ends: [Range<Offset>], into state: StateStore
     ) async throws {
         let end = ends[changelog].upperBound
+        var first: LogPage?
         while case let next = state.applied.places[changelog].next, next < end {
             if isStopping { throw LogError(.closed, "the node stops while the log is read") }
             let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
             guard page.next > next else {
                 throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(end)")
             }
+            if let reason = missed(page, at: next, after: first, state) {
+                throw Misfit(reason: "\(core.stores[changelog].name): \(reason)")
+            }
+            if first == nil { first = page }
             let isLevel = page.next >= end && changelog == ends.count - 1
             try state.restore(page, changelog: changelog, isLevel: isLevel)
         }
+    }
+
+    /// Why a removal may have been missed (§7): compaction took a tombstone that lies ahead of `next`, and what it
+    /// removes may have been applied before.
+    private func missed(_ page: LogPage, at next: Offset, after first: LogPage?, _ state: StateStore) -> String? {
+        guard let forgotten = page.forgotten else { return first == nil ? tooOld(state) : nil }
+        guard next < forgotten else { return nil }
+        // From the beginning, and with nothing forgotten since, neither the entry nor its removal is met.
+        let isFresh = first == nil ? !state.wasResumed || next == .zero : first?.forgotten == forgotten
+        return isFresh ? nil : "it is at \(next), and removals up to \(forgotten) are gone from the log"
+    }
+
+    /// The same for a log that does not say what it has forgotten: by the time.
+    private func tooOld(_ state: StateStore) -> String? {
+        guard state.wasResumed else { return nil }
+        let age = environment.clock.now.milliseconds.subtractingReportingOverflow(state.applied.level.milliseconds)
+        guard age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 2 else { return nil }
+        return "it was last level with the log \(age.partialValue / 1000) s ago; removals may be gone from it since"
     }
 }

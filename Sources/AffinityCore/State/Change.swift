@@ -13,7 +13,7 @@ public struct Change: Sendable {
     public let new: StoredEntry?
     /// The version of the change: for a removal too.
     public let version: Version
-    /// How far the partition is applied with the batch that this change belongs to.
+    /// How far the partition is applied with the command that this change belongs to.
     public let position: Position
     /// What the command said of the change.
     public let tags: [String]

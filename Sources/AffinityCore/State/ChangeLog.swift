@@ -51,12 +51,17 @@ public struct LogPage: Sendable {
     public var next: Offset
     /// The end of the changelog when the page was read: the offset that the next record will get.
     public var end: Offset
+    /// Behind the last removal that compaction had forgotten when the page had been read: the last tombstone that it
+    /// took although nothing came after it under its key. Who stands before it and has read anything may have missed
+    /// a removal. `.zero` if none was forgotten, `nil` if the log does not know.
+    public var forgotten: Offset?
 
     /// A page of those parts.
-    public init(records: [LoggedRecord], next: Offset, end: Offset) {
+    public init(records: [LoggedRecord], next: Offset, end: Offset, forgotten: Offset? = nil) {
         self.records = records
         self.next = next
         self.end = end
+        self.forgotten = forgotten
     }
 }
 

@@ -57,21 +57,26 @@ extension StateStore {
     }
 
     /// What the first `count` commands change, in the order of the log, before it is applied.
-    func changes(_ count: Int, _ position: Position) throws(MemStoreError) -> [Change] {
+    func changes(_ count: Int) throws(MemStoreError) -> [Change] {
         struct Place: Hashable { var store: Int; var key: [UInt8] }
         var newest: [Place: StoredEntry?] = [:]
         var changes: [Change] = []
-        for write in (0..<count).lazy.flatMap({ self.pending[$0].writes }) where !write.isControl {
-            let place = Place(store: write.store, key: write.key)
-            let version = Version(at: write.offset)
-            let old: StoredEntry? =
-                if let known = newest[place] { known } else { try memstore.get(write.store, write.key) }
-            let new = write.value.map { StoredEntry(value: $0, version: version, time: write.time) }
-            newest[place] = .some(new)
-            changes.append(
-                Change(
-                    store: stores[write.store].name, key: write.key, old: old, new: new, version: version,
-                    position: position, tags: write.tags))
+        var position = position
+        for command in 0..<count {
+            // Each command's own: whoever goes on from the position of a change must not miss the next one.
+            for write in pending[command].writes { position.offsets[write.store] = write.offset.next }
+            for write in pending[command].writes where !write.isControl {
+                let place = Place(store: write.store, key: write.key)
+                let version = Version(at: write.offset)
+                let old: StoredEntry? =
+                    if let known = newest[place] { known } else { try memstore.get(write.store, write.key) }
+                let new = write.value.map { StoredEntry(value: $0, version: version, time: write.time) }
+                newest[place] = .some(new)
+                changes.append(
+                    Change(
+                        store: stores[write.store].name, key: write.key, old: old, new: new, version: version,
+                        position: position, tags: write.tags))
+            }
         }
         return changes
     }

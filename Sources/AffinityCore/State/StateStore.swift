@@ -185,7 +185,9 @@
         switch ack.result {
         case .success(let good): offset = good
         case .failure(let error):
-            return StepDown(reason: "the log failed: \(error.reason)", isRetriable: error.isRetriable)
+            // A record that the log does not take leaves it as it was: the next epoch goes on behind it.
+            let isRetriable = error.isRetriable || error.code == .tooLarge
+            return StepDown(reason: "the log failed: \(error.reason)", isRetriable: isRetriable)
         }
         let expected = ackOffsets[ack.changelog]
         guard offset == expected, let arrival = awaited[ack.changelog].popFirst() else {
@@ -241,7 +243,7 @@
         next.level = clock.now
         mark(&next, count)
         let reached = Position(next.places.map(\.next))
-        let changes = observers.isEmpty ? [] : try self.changes(count, reached)
+        let changes = observers.isEmpty ? [] : try self.changes(count)
         try memstore.commit(batch, checkpoint: next.bytes)
         (applied, position) = (next, reached)
         dropFromOverlay(count)

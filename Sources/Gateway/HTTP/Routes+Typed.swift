@@ -1,5 +1,8 @@
 /// Typed routes: path parameters in order, the body from JSON, the reply as JSON.
 ///
+/// Their handlers don't see the request, so what a client says beside it (deadline, position, idempotency key) is for
+/// routes declared with `on`. A typed `POST` refuses an idempotency key, rather than to count a repeat twice.
+///
 /// One declaration a number of parameters: with parameter packs the compiler (Swift 6.3) crashes on handlers that stay
 /// on their caller's executor.
 extension Routes {
@@ -40,7 +43,10 @@ extension Routes {
         _ path: String, _ handler: nonisolated(nonsending) @escaping @Sendable (Body) async throws -> Reply
     ) {
         _ = names(path, count: 0)
-        on("POST", path) { request in try Response.json(try await handler(try request.json(Body.self))) }
+        on("POST", path) { request in
+            try request.refuseIdempotencyKey()
+            return try Response.json(try await handler(try request.json(Body.self)))
+        }
     }
 
     /// Declares a route for `POST` with one path parameter.
@@ -52,6 +58,7 @@ extension Routes {
     ) {
         let names = names(path, count: 1)
         on("POST", path) { request in
+            try request.refuseIdempotencyKey()
             let body = try request.json(Body.self)
             return try Response.json(try await handler(body, try request.parameter(names[0], as: First.self)))
         }
@@ -67,6 +74,7 @@ extension Routes {
     ) {
         let names = names(path, count: 2)
         on("POST", path) { request in
+            try request.refuseIdempotencyKey()
             let body = try request.json(Body.self)
             let first = try request.parameter(names[0], as: First.self)
             return try Response.json(
@@ -79,5 +87,14 @@ extension Routes {
         let names = path.split(separator: "/").filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
         if names.count != count { reject("\(path): the handler takes \(count) path parameters") }
         return names
+    }
+}
+
+extension Request {
+    /// - Throws: 400 if the client relies on its request being recognised when it comes again.
+    fileprivate func refuseIdempotencyKey() throws(HTTPError) {
+        guard headers("idempotency-key").isEmpty else {
+            throw HTTPError(400, "this route does not take an Idempotency-Key")
+        }
     }
 }

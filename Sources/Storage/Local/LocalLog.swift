@@ -167,6 +167,8 @@ public final class LocalLog: ChangeLog {
             streams = try await pool.run { [self] in
                 try lock.withLock { folder in
                     guard folder != nil, let database = writer.database else { throw Self.closedError }
+                    // What failed meanwhile may come back when the log is opened again: its end is not known now.
+                    if let failure = writer.failure { throw failure }
                     return try Self.streams(database, partition, changelogs.map(\.name))
                 }
             }

@@ -94,7 +94,13 @@ final class LocalPartitionLog: PartitionLog {
         if offset == end { return LogPage(records: [], next: end, end: end) }
         guard let database = log.writer.database else { throw LogError(.io, "the log is being opened again") }
         do {
-            return try await log.pool.run { try Self.read(database, stream, offset..<end, maxBytes) }
+            return try await log.pool.run {
+                var page = try Self.read(database, stream, offset..<end, maxBytes)
+                // After the records: what compaction forgets between the two counts as forgotten.
+                let forgotten = try database.numbers(LogSchema.forgottenKey(stream.id), count: 1)?[0]
+                page.forgotten = Offset(forgotten ?? 0)
+                return page
+            }
         } catch {
             throw LogError(error)
         }

@@ -151,6 +151,8 @@ final class LogCompactor: Sendable {
                     return true
                 }
                 batch.delete(LogSchema.dataKey(id, offset))
+                // In the batch that takes the tombstone: readers have to know before they can miss it.
+                if !isSuperseded { batch.put(LogSchema.forgottenKey(id), LogSchema.bytes(offset.next.rawValue)) }
                 deleted += 1
                 if batch.count >= LogCompactor.batchCount {
                     try database.write(batch)

@@ -9,6 +9,7 @@ internal import AffinityRocksDB
 /// | 1, id (4), offset (8) | a record, see `RecordCodec` |
 /// | 2, id (4) | the offset that the next record gets (8) |
 /// | 3, id (4) | up to where compaction has gone (8), how many records it has left there (8) |
+/// | 4, id (4) | behind the last removal that compaction has forgotten (8), see `LogPage.forgotten` |
 ///
 /// Numbers are big-endian. The end has a key of its own because compaction may take the last record (a tombstone),
 /// and an offset is never given twice.
@@ -39,6 +40,7 @@ enum LogSchema {
     static func dataPrefix(_ id: UInt32) -> [UInt8] { key(1, id) }
     static func endKey(_ id: UInt32) -> [UInt8] { key(2, id) }
     static func cleanedKey(_ id: UInt32) -> [UInt8] { key(3, id) }
+    static func forgottenKey(_ id: UInt32) -> [UInt8] { key(4, id) }
 
     static func dataKey(_ id: UInt32, _ offset: Offset) -> [UInt8] {
         var bytes = key(1, id)

@@ -182,8 +182,11 @@ final class LogWriter: Sendable {
             return nil
         } catch {
             let error = LogError(error)
-            state.withLock { Self.fail(&$0, error) }
-            for entry in entries { entry.use.fail(error) }
+            // In one step: were the log opened again in between, a later command could enter it without these.
+            state.withLock { state in
+                for entry in entries { entry.use.fail(error) }
+                Self.fail(&state, error)
+            }
             report(Report(.error, "the log cannot be written", [("reason", error.reason)]))
             return error
         }

@@ -6,8 +6,10 @@ import Testing
 /// Restart, resume, and memstores that do not fit their log (PROTOCOL §7).
 @Suite struct RestoreTests {
     /// A rig that has served and stopped, with `a` = 1 and `b` removed.
-    private func stopped(_ keyspace: String, keepsMemStores: Bool = true) throws -> Rig {
-        let rig = try Rig(keyspace, keepsMemStores: keepsMemStores)
+    private func stopped(
+        _ keyspace: String, keepsMemStores: Bool = true, log: InMemoryChangeLog? = nil
+    ) throws -> Rig {
+        let rig = try Rig(keyspace, keepsMemStores: keepsMemStores, log: log)
         rig.serve()
         #expect(rig.send(.put("a", "0"), .put("b", "0")).value != nil)
         #expect(rig.send(.put("a", "1"), .number("n", 1)).value != nil)
@@ -104,8 +106,28 @@ import Testing
         #expect(try rig.status.state == .failed)
     }
 
-    @Test func aMemstoreThatWasAwayTooLong() throws {
-        let former = try stopped("restore-age")
+    @Test func aMemstoreThatMissedARemovalWhichTheLogHasForgotten() throws {
+        let former = try stopped("restore-forgotten")
+        former.kept.forget(former.partition, after: former.kept.count(former.partition) - 1)
+        former.base.compact()
+        let rig = try Rig("restore-forgotten", keepsMemStores: true, after: former)
+        rig.serve(2)
+        #expect(isSetAside(rig, "removals up to"))
+        try check(rig)
+    }
+
+    @Test func aMemstoreThatMissedNothingHoweverOld() throws {
+        let former = try stopped("restore-old")
+        former.kept.forget(former.partition, after: former.kept.count(former.partition) - 1)
+        former.clock.advance(by: .seconds(864_000))
+        let rig = try Rig("restore-old", keepsMemStores: true, after: former)
+        rig.serve(2)
+        #expect(rig.kept.asideCount == 0)
+        try check(rig)
+    }
+
+    @Test func aMemstoreThatWasAwayTooLongFromALogThatDoesNotSayWhatItForgot() throws {
+        let former = try stopped("restore-age", log: InMemoryChangeLog(tellsForgotten: false))
         former.kept.forget(former.partition, after: former.kept.count(former.partition) - 1)
         former.clock.advance(by: .seconds(86_400 / 2 + 1))
         let rig = try Rig("restore-age", keepsMemStores: true, after: former)

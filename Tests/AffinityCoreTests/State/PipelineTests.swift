@@ -167,6 +167,9 @@ import Testing
         #expect(changes.filter { $0.store == "texts" }.map { text($0.old) + text($0.new) } == ["-1", "12", "2-"])
         #expect(changes.map(\.version.rawValue) == [1, 2, 1, 3])
         #expect(changes[1].tags == ["t"])
-        #expect(Set(changes.map(\.position)) == [bench.partition.position])
+        // Each names its own command's position: whoever goes on from there misses none that follow.
+        #expect(changes.map(\.position) == changes.map(\.position).sorted { $1.covers($0) })
+        #expect(Set(changes.map(\.position)).count == 3)
+        #expect(changes.last?.position == bench.partition.position)
     }
 }
