@@ -84,25 +84,34 @@ let package = Package(
         program("Load", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
         program("SyncedWrites", path: "Benchmarks/SyncedWrites", ["CRocksDB", "BenchmarkSupport"]),
 
+        // What several of the tests use: an HTTP client, processes, folders, waiting.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",
-            ["AffinityCore", "AffinityTesting", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityRocksDB"]),
-        tests("StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB"]),
-        tests("NetTests", ["AffinityNet", "AffinityCore"]),
+            [
+                "AffinityCore", "AffinityTesting", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityRocksDB",
+                "TestSupport",
+            ]),
+        tests(
+            "StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "TestSupport"]),
+        tests("NetTests", ["AffinityNet", "AffinityCore", "TestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
         tests("CoordinatorTests", ["AffinityCoordinator", "AffinityCore"]),
-        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore"]),
+        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "TestSupport"]),
         tests(
             "IntegrationTests",
-            ["Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter"]),
+            [
+                "Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter",
+                "TestSupport",
+            ]),
         // Starts the programs and does to them what machines do.
         tests(
             "FaultTests",
             [
                 "AffinityCore", "AffinityNet", "AffinityLocalLog", "AffinityRocksDB", "AffinityRocksDBMemStore",
-                "KeyValue", "Counter",
+                "KeyValue", "Counter", "TestSupport",
             ]),
     ],
     cxxLanguageStandard: .cxx20

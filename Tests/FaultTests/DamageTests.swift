@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 extension Faults {
@@ -8,7 +9,7 @@ extension Faults {
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func aTornLastWriteCostsNothingBeforeIt(_ memstore: KeyValueNode.MemStore) async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 let versions = try Self.write(data, memstore, 40, end: .kill)
                 for bytes in [1, 7, 40] {
@@ -22,14 +23,14 @@ extension Faults {
                     let connection = try node.connect()
                     for (number, version) in versions.enumerated().dropLast() {
                         let answer = try connection.ask("GET", "/kv/k\(number)")
-                        #expect(Int(answer.text) == number && answer.version == version, "k\(number): \(answer)")
+                        #expect(answer.number == number && answer.version == version, "k\(number): \(answer)")
                     }
                     // The last one is what was torn; whatever became of it, the key goes on.
-                    let answer = try connection.ask("PUT", "/kv/k\(versions.count - 1)", body: "\"again\"")
+                    let answer = try connection.ask("PUT", "/kv/k\(versions.count - 1)", json: "\"again\"")
                     #expect(answer.isGood)
                     #expect(try node.stop() == 0)
                     let again = try KeyValueNode.serving("\(folder.path)/\(copy)", memstore)
-                    #expect(try again.connect().ask("GET", "/kv/k\(versions.count - 1)").body == "\"again\"")
+                    #expect(try again.connect().ask("GET", "/kv/k\(versions.count - 1)").text == "\"again\"")
                 }
             }
         }
@@ -37,7 +38,7 @@ extension Faults {
         /// After a proper end nothing may be missing, so a shorter log is refused and nothing is touched.
         @Test func aLogThatWasCutAfterItsEndIsRefused() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 _ = try Self.write(data, .rocksdb, 20, end: .stop)
                 try folder.copy(data, to: "cut")
@@ -56,7 +57,7 @@ extension Faults {
         /// The log of an older copy of the data under the memstore of a newer one.
         @Test func aMemStoreAheadOfItsLogIsSetAside() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 _ = try Self.write(data, .rocksdb, 20, end: .stop)
                 try folder.copy(data, to: "older")
@@ -92,7 +93,7 @@ extension Faults {
         @Test(arguments: Damage.allCases)
         func aDamagedMemStoreIsRebuiltAndKept(_ damage: Damage) async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 let count = 300
                 _ = try Self.write(data, .rocksdb, count, partitions: 1, end: .stop)
@@ -104,10 +105,10 @@ extension Faults {
                     try node.waitUntil { try connection.ask("GET", "/kv/k\(number)").status == 200 }
                 }
                 try Self.expectKept(node.child.line { $0.message.contains("set aside") }, node, count)
-                #expect(try connection.ask("PUT", "/kv/k0", body: "\"new\"").status == 204)
+                #expect(try connection.ask("PUT", "/kv/k0", json: "\"new\"").status == 204)
                 #expect(try node.stop() == 0)
                 let again = try KeyValueNode.serving(data, partitions: 1)
-                #expect(try again.connect().ask("GET", "/kv/k0").body == "\"new\"")
+                #expect(try again.connect().ask("GET", "/kv/k0").text == "\"new\"")
                 #expect(try again.stop() == 0)
             }
         }
@@ -115,7 +116,7 @@ extension Faults {
         /// Without its memstores, or with some that end earlier than they did, a node reads more of its log.
         @Test func aMissingOrOlderMemStoreIsMadeFromTheLog() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 _ = try Self.write(data, .rocksdb, 60, partitions: 1, end: .stop)
                 for round in 0..<2 {
@@ -127,7 +128,7 @@ extension Faults {
                     }
                     let node = try KeyValueNode.serving(data, partitions: 1)
                     let connection = try node.connect()
-                    for number in 0..<60 { #expect(try Int(connection.ask("GET", "/kv/k\(number)").text) == number) }
+                    for number in 0..<60 { #expect(try connection.ask("GET", "/kv/k\(number)").number == number) }
                     #expect(try node.stop() == 0)
                     #expect(try Replay(data, partitions: 1).differences == [])
                 }
@@ -136,17 +137,17 @@ extension Faults {
 
         @Test func withoutTheGrantsFileEpochsStillGrow() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 let node = try KeyValueNode.serving(data)
-                #expect(try node.connect().ask("PUT", "/kv/a", body: "1").status == 201)
+                #expect(try node.connect().ask("PUT", "/kv/a", json: "1").status == 201)
                 let before = try Self.epochs(node)
                 try node.child.killNow()
                 unlink(data + "/grants")
                 let after = try KeyValueNode.serving(data)
                 let epochs = try Self.epochs(after)
                 for (old, new) in zip(before, epochs) { #expect(new > old) }
-                #expect(try after.connect().ask("GET", "/kv/a").body == "1")
+                #expect(try after.connect().ask("GET", "/kv/a").text == "1")
                 try after.child.killNow()
                 try "affinity-grants 1 5 00000000\n".write(toFile: data + "/grants", atomically: true, encoding: .utf8)
                 let damaged = try KeyValueNode.start(data)
@@ -168,7 +169,7 @@ extension Faults {
             var versions: [UInt64] = []
             for number in 0..<count {
                 let body = "\(number)" + String(repeating: " ", count: 400)
-                let answer = try connection.ask("PUT", "/kv/k\(number)", body: body)
+                let answer = try connection.ask("PUT", "/kv/k\(number)", json: body)
                 guard answer.isGood, let version = answer.version else { throw Failure("\(answer)") }
                 versions.append(version)
             }
@@ -181,21 +182,21 @@ extension Faults {
         }
 
         /// The line names the partition and where the memstore is now; the entries are there.
-        private static func expectKept(_ line: Child.Line, _ node: KeyValueNode, _ count: Int) throws {
+        private static func expectKept(_ line: Child.Line, _ node: ServiceProcess, _ count: Int) throws {
             #expect(line.fields["partition"]?.hasPrefix("kv/") == true, "\(line.text)")
             let kept = line.fields["kept"] ?? ""
             #expect(try !FileManager.default.contentsOfDirectory(atPath: kept).isEmpty, "\(line.text)")
             let connection = try node.connect()
-            for number in 0..<count { #expect(try Int(connection.ask("GET", "/kv/k\(number)").text) == number) }
+            for number in 0..<count { #expect(try connection.ask("GET", "/kv/k\(number)").number == number) }
         }
 
-        private static func epochs(_ node: KeyValueNode) throws -> [UInt64] {
+        private static func epochs(_ node: ServiceProcess) throws -> [UInt64] {
             struct Status: Decodable {
                 struct Keyspace: Decodable { let partitions: [Partition] }
                 struct Partition: Decodable { let epoch: UInt64 }
                 let keyspaces: [String: Keyspace]
             }
-            let body = try node.connect().ask("GET", "/status").body
+            let body = try node.connect().ask("GET", "/status").text
             let status = try JSONDecoder().decode(Status.self, from: Data(body.utf8))
             return status.keyspaces["kv"]?.partitions.map(\.epoch) ?? []
         }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 extension Faults {
@@ -8,7 +9,7 @@ extension Faults {
         func writesAreRefusedUntilThereIsSpace(_ memstore: KeyValueNode.MemStore) async throws {
             let folder = try TemporaryFolder()
             let load = Load(seed: KillTests.seed, writers: 4, readers: 1)
-            try await blocking {
+            try await onThread {
                 guard let disk = SmallDisk(folder.path + "/disk", mebibytes: 64) else { return }
                 let data = disk.path + "/data"
                 let node = try KeyValueNode.serving(data, memstore, ["--gateway.deadline", "5s"])
@@ -19,7 +20,7 @@ extension Faults {
                     try Self.fill(node, load)
                     disk.free()
                     // By itself, within seconds; nobody restarts it.
-                    try node.waitUntil(within: 30) { try node.connect().ask("PUT", "/kv/space", body: "1").isGood }
+                    try node.waitUntil(within: 30) { try node.connect().ask("PUT", "/kv/space", json: "1").isGood }
                     try node.waitUntilReady()
                     try load.checkAll(node.connect())
                     try load.run(node.port) { try load.waitForWrites(100) }
@@ -46,17 +47,17 @@ extension Faults {
         }
 
         /// Writes until that is refused, and then for a while: reads go on or say why not.
-        private static func fill(_ node: KeyValueNode, _ load: Load) throws {
+        private static func fill(_ node: ServiceProcess, _ load: Load) throws {
             let connection = try node.connect()
             let filling = String(repeating: "f", count: 20_000)
-            var refusals: [Connection.Answer] = []
+            var refusals: [HTTPClient.Answer] = []
             for number in 0..<10_000 where refusals.count < 20 {
                 let answer = try load.put(connection, "fill-\(number % 50)", "\"\(number) \(filling)\"")
                 if !answer.isGood { refusals.append(answer) }
             }
             #expect(refusals.count == 20, "the disk never got full")
             for refusal in refusals { #expect([503, 504].contains(refusal.status), "\(refusal)") }
-            let reasons = refusals.map(\.body).joined()
+            let reasons = refusals.map(\.text).joined()
             #expect(reasons.contains("space") || reasons.contains("Space"), "names the reason: \(refusals)")
             try load.run(node.port) { try load.waitForReads(50) }
         }

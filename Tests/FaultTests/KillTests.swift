@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// All tests of faults: one after the other, because they measure a machine's worth of load.
@@ -17,7 +18,7 @@ extension Faults {
             print("FAULT_SEED=\(Self.seed) FAULT_ROUNDS=\(Self.rounds)")
             let folder = try TemporaryFolder()
             let load = Load(seed: Self.seed)
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 try Self.killAgainAndAgain(data, memstore, load)
                 let listing = try Self.finish(data, memstore, load)

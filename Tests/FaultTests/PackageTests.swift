@@ -1,10 +1,11 @@
 import Foundation
+import TestSupport
 import Testing
 
 extension Faults {
     /// A user's package that depends on this one by its path and is nothing but the example.
     @Suite(.serialized) struct PackageTests {
-        private static let example = Programs.checkout + "/Examples/Counter/main.swift"
+        private static let example = checkout + "/Examples/Counter/main.swift"
 
         @Test func theExampleIsShort() throws {
             let text = try String(contentsOfFile: Self.example, encoding: .utf8)
@@ -12,14 +13,14 @@ extension Faults {
         }
 
         @Test func noTargetUsesUnsafeFlags() throws {
-            let manifest = try String(contentsOfFile: Programs.checkout + "/Package.swift", encoding: .utf8)
+            let manifest = try String(contentsOfFile: checkout + "/Package.swift", encoding: .utf8)
             #expect(!manifest.contains("unsafeFlags"))
         }
 
         @Test(.timeLimit(.minutes(20)))
         func theExampleBuildsAndRunsInAPackageOfItsOwn() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let package = folder.path + "/hello"
                 var mains = ["hello": try String(contentsOfFile: Self.example, encoding: .utf8)]
                 if let shown = Self.exampleInReadme(), shown != mains["hello"] { mains["shown"] = shown }
@@ -41,16 +42,12 @@ extension Faults {
 
         private static func talk(to program: String, in folder: String) throws {
             for count in [5, 10] {
-                let child = try Child(program, ["--gateway.listeners", "http://127.0.0.1:0"], folder: folder)
-                defer { child.send(SIGKILL) }
-                let line = try child.line { $0.message == "listening" }
-                let port = line.fields["address"]?.split(separator: ":").last.flatMap { Int($0) } ?? 0
-                while try Connection(port: port).ask("GET", "/readyz").status != 200, child.exit == nil {}
-                let connection = try Connection(port: port)
-                #expect(try connection.ask("POST", "/counters/visits", body: "5").body == "\(count)")
-                #expect(try connection.ask("GET", "/counters/visits").body == "\(count)")
-                child.send(SIGTERM)
-                #expect(try child.waitForExit() == 0)
+                let service = try ServiceProcess(program, [], in: folder)
+                try service.waitUntilReady()
+                let connection = try service.connect()
+                #expect(try connection.ask("POST", "/counters/visits", json: "5").text == "\(count)")
+                #expect(try connection.ask("GET", "/counters/visits").text == "\(count)")
+                #expect(try service.stop() == 0)
             }
         }
 
@@ -66,7 +63,7 @@ extension Faults {
 
                 let package = Package(
                     name: "hello",
-                    dependencies: [.package(path: "\(Programs.checkout)")],
+                    dependencies: [.package(path: "\(checkout)")],
                     targets: [\(targets.joined(separator: ", "))]
                 )
                 """
@@ -79,11 +76,11 @@ extension Faults {
         }
 
         /// How SwiftPM calls a package that it finds in a folder.
-        private static let checkoutName = URL(fileURLWithPath: Programs.checkout).lastPathComponent
+        private static let checkoutName = URL(fileURLWithPath: checkout).lastPathComponent
 
         /// The first program in the README.
         private static func exampleInReadme() -> String? {
-            guard let text = try? String(contentsOfFile: Programs.checkout + "/README.md", encoding: .utf8) else {
+            guard let text = try? String(contentsOfFile: checkout + "/README.md", encoding: .utf8) else {
                 return nil
             }
             let blocks = text.components(separatedBy: "```swift\n").dropFirst()

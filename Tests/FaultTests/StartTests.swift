@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 extension Faults {
@@ -7,28 +8,28 @@ extension Faults {
     @Suite(.serialized) struct StartTests {
         @Test func aSecondProcessOnADataFolderIsRefusedAndHarmless() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 let first = try KeyValueNode.serving(data)
-                #expect(try first.connect().ask("PUT", "/kv/a", body: "1").status == 201)
+                #expect(try first.connect().ask("PUT", "/kv/a", json: "1").status == 201)
                 let second = try KeyValueNode.start(data)
                 #expect(try second.waitForExit() == 1)
                 #expect(second.text.contains(data) && second.text.contains("\(first.child.pid)"), "\(second.text)")
-                #expect(try first.connect().ask("GET", "/kv/a").body == "1")
-                #expect(try first.connect().ask("PUT", "/kv/a", body: "2").status == 204)
+                #expect(try first.connect().ask("GET", "/kv/a").text == "1")
+                #expect(try first.connect().ask("PUT", "/kv/a", json: "2").status == 204)
                 #expect(try first.stop() == 0)
                 let again = try KeyValueNode.serving(data)
-                #expect(try again.connect().ask("GET", "/kv/a").body == "2")
+                #expect(try again.connect().ask("GET", "/kv/a").text == "2")
                 #expect(try again.stop() == 0)
             }
         }
 
         @Test func anotherNumberOfPartitionsIsRefused() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 let first = try KeyValueNode.serving(data, partitions: 3)
-                #expect(try first.connect().ask("PUT", "/kv/a", body: "1").status == 201)
+                #expect(try first.connect().ask("PUT", "/kv/a", json: "1").status == 201)
                 try first.child.killNow()
                 let other = try KeyValueNode.start(data, partitions: 4)
                 #expect(try other.waitForExit() == 1)
@@ -36,14 +37,14 @@ extension Faults {
                     #expect(other.text.contains(word), "\(other.text)")
                 }
                 let again = try KeyValueNode.serving(data, partitions: 3)
-                #expect(try again.connect().ask("GET", "/kv/a").body == "1")
+                #expect(try again.connect().ask("GET", "/kv/a").text == "1")
                 #expect(try again.stop() == 0)
             }
         }
 
         @Test func everyMistakeOfTheConfigurationIsListed() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let file = folder.path + "/node.yaml"
                 try "system: demo\nnode: { hots: 127.0.0.1 }\nkeyspaces: { kv: { memstore: rocks } }\n"
                     .write(toFile: file, atomically: true, encoding: .utf8)
@@ -62,7 +63,7 @@ extension Faults {
 
         @Test func helpIsTheReference() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let child = try Child(Programs.keyValue, ["--help"], folder: folder.path)
                 #expect(try child.waitForExit() == 0)
                 for key in ["node.data", "keyspaces.kv.partitions", "gateway.listeners", "storage.kind"] {
@@ -74,7 +75,7 @@ extension Faults {
 
         @Test func aDataFolderThatIsAFileIsNamed() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 try "mine".write(toFile: data, atomically: true, encoding: .utf8)
                 let child = try KeyValueNode.start(data)
@@ -86,7 +87,7 @@ extension Faults {
 
         @Test func aReadOnlyDataFolderIsNamed() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 guard let disk = SmallDisk(folder.path + "/disk", mebibytes: 32) else { return }
                 let data = disk.path + "/data"
                 #expect(try KeyValueNode.serving(data).stop() == 0)
@@ -99,7 +100,7 @@ extension Faults {
 
         @Test func anAddressInUseIsNamed() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let first = try KeyValueNode.serving(folder.path + "/one")
                 let second = try Child(
                     Programs.keyValue,

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 extension Faults {
@@ -9,7 +10,7 @@ extension Faults {
         func whatWasReadIsAnswered(_ memstore: KeyValueNode.MemStore) async throws {
             let folder = try TemporaryFolder()
             let load = Load(seed: KillTests.seed, writers: 8, readers: 2)
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 for writes in [30, 400, 800] {
                     let node = try KeyValueNode.serving(data, memstore)
@@ -19,7 +20,7 @@ extension Faults {
                         node.child.send(SIGTERM)
                         try node.child.line { $0.message == "stopping" }
                         // Nobody is let in any more.
-                        if let late = try? node.connect(), let answer = try? late.ask("PUT", "/kv/late", body: "1") {
+                        if let late = try? node.connect(), let answer = try? late.ask("PUT", "/kv/late", json: "1") {
                             #expect(answer.status == 503)
                         }
                         #expect(try node.child.waitForExit(within: 30) == 0)
@@ -45,21 +46,21 @@ extension Faults {
 
         @Test func aRestoreOfABigLogEndsPromptly() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 let writer = try KeyValueNode.serving(data, .memory, partitions: 1)
                 let connection = try writer.connect()
                 let value = "\"" + String(repeating: "v", count: 1 << 20 - 64) + "\""
                 for number in 0..<96 {
-                    let answer = try connection.ask("PUT", "/kv/\(number)", body: value)
+                    let answer = try connection.ask("PUT", "/kv/\(number)", json: value)
                     guard answer.status == 201 else { throw Failure("\(answer)") }
                 }
                 try writer.child.killNow()
 
-                let node = try KeyValueNode(data, .memory, partitions: 1)
+                let node = try KeyValueNode.listening(data, .memory, partitions: 1)
                 var before = ""
                 try node.waitUntil {
-                    before = try node.connect().ask("GET", "/readyz").body
+                    before = try node.connect().ask("GET", "/readyz").text
                     return before.contains("catching-up")
                 }
                 node.child.send(SIGTERM)
@@ -70,7 +71,7 @@ extension Faults {
                 #expect(time < .seconds(10))
                 // Nothing is spoiled by it.
                 let last = try KeyValueNode.serving(data, .rocksdb, partitions: 1)
-                #expect(try last.connect().ask("GET", "/kv/95").body == value)
+                #expect(try last.connect().ask("GET", "/kv/95").text == value)
                 #expect(try last.stop() == 0)
             }
         }
@@ -78,7 +79,7 @@ extension Faults {
         /// The signal may come at any moment: before anything is open, while the log is opened, when it listens.
         @Test func aSignalAtAnyMomentOfTheStartIsAProperEnd() async throws {
             let folder = try TemporaryFolder()
-            try await blocking {
+            try await onThread {
                 let data = folder.path + "/data"
                 for word in ["listening", "partition serves"] {
                     for _ in 0..<5 {

@@ -1,6 +1,7 @@
 import AffinityCore
 import AffinityNet
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import AffinityGateway
@@ -20,7 +21,7 @@ import Testing
                 return .text("")
             }
         } _: { port, _ in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             for headers in requests { _ = try client.ask("PUT", target, headers, body: "1") }
         }
         return made.withLock { $0 }
@@ -124,7 +125,7 @@ import Testing
                 return .text("")
             }
         } _: { port, _ in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             for (headers, _) in requests { _ = try client.ask("GET", "/x", headers) }
         }
         #expect(seen.withLock { $0 } == requests.map(\.1))

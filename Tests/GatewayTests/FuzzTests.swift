@@ -1,4 +1,5 @@
 import AffinityCore
+import TestSupport
 import Testing
 
 @testable import AffinityGateway
@@ -22,7 +23,7 @@ import Testing
             func request(
                 _ method: String, _ target: String, _ headers: [(String, String)] = [], _ body: String? = nil
             ) -> [UInt8] {
-                HTTPTestClient.request(method, Array(target.utf8), headers, body.map { Array($0.utf8) })
+                HTTPClient.request(method, Array(target.utf8), headers, body.map { Array($0.utf8) })
             }
             let corpus = [
                 request("GET", "/a/%2Fé%00/b?p=%20+x&q=-17", [("If-Match", "\"1\", W/\"x\""), ("If-None-Match", "*")]),
@@ -40,7 +41,7 @@ import Testing
                 request("OPTIONS", "*"), request("HEAD", "/a/x/b"),
             ]
             try HTTPFuzz.run(port: port, count: 1500, corpus: corpus)
-            #expect(try HTTPTestClient(port: port).ask("GET", "/a/x/b").status == 200)
+            #expect(try HTTPClient(port: port).ask("GET", "/a/x/b").status == 200)
             let failures = reports.all.filter { $0.level == .error }
             #expect(failures.isEmpty, "\(failures)")
         }

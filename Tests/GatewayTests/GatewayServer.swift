@@ -1,6 +1,7 @@
 import AffinityCore
 import AffinityNet
 import Synchronization
+import TestSupport
 
 @testable import AffinityGateway
 
@@ -33,7 +34,7 @@ func withGateway<Result: Sendable>(
     let port = try await server.bind(host: "127.0.0.1", port: 0)
     let result: Swift.Result<Result, any Error>
     do {
-        result = .success(try await ThreadPool(threads: 1, name: "test").blocking.run { try body(port, reports) })
+        result = .success(try await onThread { try body(port, reports) })
     } catch {
         result = .failure(error)
     }

@@ -1,5 +1,6 @@
 import AffinityCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import AffinityGateway
@@ -35,7 +36,7 @@ import Testing
             }
             routes.on("GET", "/ok/:x") { .text($0.parameter("x")) }
         } _: { port, _ in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             for (target, method, status) in [("/ok/1", "GET", 200), ("/ok/1", "PUT", 405), ("/nothing", "GET", 404)] {
                 let answer = try client.ask(method, target)
                 #expect(answer.status == status && answer["X-outer"] == "1" && answer["X-inner"] == "1")
@@ -61,7 +62,7 @@ import Testing
             }
             self.declare(routes)
         } _: { port, _ in
-            let answer = try HTTPTestClient(port: port).ask("GET", "/ok/1")
+            let answer = try HTTPClient(port: port).ask("GET", "/ok/1")
             #expect(answer.status == 401 && answer["WWW-Authenticate"] == "Basic" && answer["X-Outer"] == "1")
         }
     }
@@ -71,7 +72,7 @@ import Testing
             routes.use(GatewayMiddleware.requestID { 0xABC })
             self.declare(routes)
         } _: { port, reports in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             for (target, status) in Self.table {
                 let answer = try client.ask("GET", target, [("X-Request-Id", "id-\(status)")])
                 #expect(answer.status == status && answer["X-Request-Id"] == "id-\(status)", "\(target)")
@@ -94,7 +95,7 @@ import Testing
         try await withGateway {
             self.declare($0)
         } _: { port, reports in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             for (target, status) in Self.table { #expect(try client.ask("GET", target).status == status, "\(target)") }
             #expect(reports.all.map(\.message) == ["a route failed"])
         }

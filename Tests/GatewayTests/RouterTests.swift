@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import AffinityCore
@@ -15,7 +16,7 @@ import Testing
             routes.on("GET", "/a/b/d") { _ in .text("deep literal") }
             routes.on("GET", "/a/:y/:z") { .text("two \($0.parameter("y")) \($0.parameter("z"))") }
         } _: { port, _ in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             for (target, text) in [
                 ("/", "root"), ("/a/b", "literal"), ("/a/%62", "literal"), ("/a/x", "parameter x"),
                 ("/a/b/d", "deep literal"),
@@ -34,7 +35,7 @@ import Testing
             routes.on("HEAD", "/h") { _ in Response(status: 204, headers: [("X-Own", "1")]) }
             routes.on("GET", "/h") { _ in .text("get") }
         } _: { port, _ in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             let head = try client.ask("HEAD", "/x")
             #expect(head.status == 200 && head["Content-Length"] == "4" && head.body.isEmpty)
             #expect(try client.ask("HEAD", "/h")["X-Own"] == "1")
@@ -70,7 +71,7 @@ import Testing
             routes.get("/g/:a/:b") { (a: Int, b: String) in ["\(a)", b] }
             routes.post("/p/:a") { (body: [Int], a: Int) in body.map { $0 + a } }
         } _: { port, _ in
-            let client = try HTTPTestClient(port: port)
+            let client = try HTTPClient(port: port)
             #expect(try client.ask("GET", "/g/7/x%2Fy").text == "[\"7\",\"x/y\"]")
             #expect(try client.ask("GET", "/g/x/y").status == 404)
             #expect(try client.ask("GET", "/g/99999999999999999999/y").status == 404)

@@ -1,6 +1,7 @@
 import AffinityCore
 import AffinityTesting
 import Foundation
+import TestSupport
 import Testing
 
 /// What every memstore owes its replica.
@@ -68,7 +69,7 @@ import Testing
     /// Random batches against a dictionary; a durable engine is closed and opened on the way, its stores in another
     /// order and with a new one among them.
     @Test(arguments: EngineKind.allCases) func agreesWithAModel(_ kind: EngineKind) async throws {
-        var random = SeededGenerator()
+        var random = Seeded()
         print("MemStoreContractTests.agreesWithAModel \(kind): AFFINITY_SEED=\(random.seed)")
         let engine = kind.engine(folder.path)
         var names = ["balances", "names"]

@@ -4,19 +4,8 @@ import AffinityRocksDB
 import AffinityRocksDBMemStore
 import AffinityTesting
 import Foundation
+import TestSupport
 import Testing
-
-/// A folder of its own for a test, removed with the object.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appendingPathComponent("affinity-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-}
 
 /// The engines that pass the same tests.
 enum EngineKind: String, CaseIterable, CustomTestStringConvertible {
@@ -44,23 +33,11 @@ func rocksDBEngine(_ folder: String) -> RocksDBMemStoreEngine {
     return RocksDBMemStoreEngine(folder: folder, shared: shared, pool: pool, options: options)
 }
 
-/// A generator that a failed test can be repeated with: the seed is printed, `AFFINITY_SEED` sets it.
-struct SeededGenerator: RandomNumberGenerator {
-    let seed: UInt64
-    private var state: UInt64
-
+extension Seeded {
+    /// With a seed to be printed, so that a failed test can be repeated: `AFFINITY_SEED` sets it.
     init() {
         let given = ProcessInfo.processInfo.environment["AFFINITY_SEED"].flatMap { UInt64($0) }
-        seed = given ?? UInt64.random(in: 1...UInt64(UInt32.max))
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
+        self.init(given ?? UInt64.random(in: 1...UInt64(UInt32.max)))
     }
 
     mutating func bytes(_ count: ClosedRange<Int>, below limit: UInt8 = .max) -> [UInt8] {

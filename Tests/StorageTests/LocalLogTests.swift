@@ -4,6 +4,7 @@ import AffinityRocksDB
 import AffinityTesting
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// What is of the embedded log alone: crashes, damage, a full disk.

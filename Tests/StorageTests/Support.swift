@@ -4,19 +4,8 @@ import AffinityRocksDB
 import AffinityTesting
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
-
-/// A folder of its own for a test, removed with the object.
-final class TemporaryFolder: Sendable {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appendingPathComponent("affinity-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-}
 
 let shared = RocksDBShared(cacheBytes: 8 << 20, writeBufferBytes: 64 << 20)
 let pool = BlockingPool { work in Thread { work() }.start() }

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestSupport
 
 /// Writers and readers that put a service under load, with a `Ledger` of what they have seen.
 ///
@@ -51,7 +52,7 @@ final class Load: Sendable {
             Thread.detachNewThread {
                 defer { group.leave() }
                 var random = Seeded(self.seed &+ round &* 1_000 &+ UInt64(number))
-                guard let connection = try? Connection(port: port) else { return }
+                guard let connection = try? HTTPClient(port: port, timeout: 60) else { return }
                 if number < self.writers {
                     self.write(connection, number, &random)
                 } else {
@@ -88,30 +89,26 @@ final class Load: Sendable {
     /// Returns when so many more reads have been checked, or the load has found a mistake.
     func waitForReads(_ count: Int) throws {
         let end = ledger.checked + count
-        let limit = Date(timeIntervalSinceNow: 120)
-        while ledger.checked < end, ledger.mistakes.isEmpty {
-            guard Date() < limit else { throw Failure("no reads: \(ledger.summary)") }
-            usleep(1_000)
-        }
+        try waitUntil("reads: \(ledger.summary)", within: 120) { ledger.checked >= end || !ledger.mistakes.isEmpty }
     }
 
     private var isStopping: Bool { state.withLock { $0.isStopping } }
 
     // MARK: - Writing
 
-    private func write(_ connection: Connection, _ writer: Int, _ random: inout Seeded) {
+    private func write(_ connection: HTTPClient, _ writer: Int, _ random: inout Seeded) {
         while !isStopping {
             let key = "w\(writer)-\(Int.random(in: 0..<keysEach, using: &random))"
             let goesOn: Bool
             switch Int.random(in: 0..<100, using: &random) {
-            case 0..<40: goesOn = change(connection, key, newValue(&random), conditions: [:], isLikely: true)
-            case 40..<52: goesOn = change(connection, key, nil, conditions: [:], isLikely: true)
+            case 0..<40: goesOn = change(connection, key, newValue(&random), conditions: [], isLikely: true)
+            case 40..<52: goesOn = change(connection, key, nil, conditions: [], isLikely: true)
             case 52..<65:
                 guard let version = ledger.current(key) else { continue }
-                let matching = ["If-Match": "\"\(version)\""]
+                let matching = [("If-Match", "\"\(version)\"")]
                 goesOn = change(connection, key, newValue(&random), conditions: matching, isLikely: true)
             case 65..<72:
-                let failing = ledger.current(key).map { ["If-Match": "\"\($0 - 1)\", \"999999999999\""] }
+                let failing = ledger.current(key).map { [("If-Match", "\"\($0 - 1)\", \"999999999999\"")] }
                 guard let failing else { continue }
                 goesOn = change(connection, key, newValue(&random), conditions: failing, isLikely: false)
             default: goesOn = add(connection, &random)
@@ -136,12 +133,12 @@ final class Load: Sendable {
 
     /// One put or removal. False if the connection has ended.
     private func change(
-        _ connection: Connection, _ key: String, _ value: String?, conditions: [String: String], isLikely: Bool
+        _ connection: HTTPClient, _ key: String, _ value: String?, conditions: [(String, String)], isLikely: Bool
     ) -> Bool {
         let attempt = ledger.begin(key, value)
-        let answer: Connection.Answer
+        let answer: HTTPClient.Answer
         do {
-            answer = try connection.ask(value == nil ? "DELETE" : "PUT", "/kv/\(key)", headers: conditions, body: value)
+            answer = try connection.ask(value == nil ? "DELETE" : "PUT", "/kv/\(key)", conditions, json: value)
         } catch {
             ledger.lose(key, attempt)
             return false
@@ -153,14 +150,14 @@ final class Load: Sendable {
     }
 
     /// One put on the caller's own connection.
-    func put(_ connection: Connection, _ key: String, _ value: String) throws -> Connection.Answer {
+    func put(_ connection: HTTPClient, _ key: String, _ value: String) throws -> HTTPClient.Answer {
         let attempt = ledger.begin(key, value)
-        let answer = try connection.ask("PUT", "/kv/\(key)", body: value)
+        let answer = try connection.ask("PUT", "/kv/\(key)", json: value)
         note(answer, key, attempt, isRemoval: false)
         return answer
     }
 
-    private func note(_ answer: Connection.Answer, _ key: String, _ attempt: Int, isRemoval: Bool) {
+    private func note(_ answer: HTTPClient.Answer, _ key: String, _ attempt: Int, isRemoval: Bool) {
         switch answer.status {
         case 201, 204:
             let version = isRemoval ? nil : answer.version
@@ -174,7 +171,7 @@ final class Load: Sendable {
         }
     }
 
-    private func add(_ connection: Connection, _ random: inout Seeded) -> Bool {
+    private func add(_ connection: HTTPClient, _ random: inout Seeded) -> Bool {
         let isRepeat = Int.random(in: 0..<8, using: &random) == 0
         if isRepeat, let former = state.withLock({ $0.answeredAdds.randomElement(using: &random) }) {
             return ask(connection, former.add, expected: former.sum)
@@ -185,11 +182,11 @@ final class Load: Sendable {
     }
 
     /// Asks under the request's own name; what was answered before must be answered again.
-    private func ask(_ connection: Connection, _ add: Add, expected: Int?) -> Bool {
-        let answer: Connection.Answer
+    private func ask(_ connection: HTTPClient, _ add: Add, expected: Int?) -> Bool {
+        let answer: HTTPClient.Answer
         do {
             answer = try connection.ask(
-                "POST", "/kv/\(add.counter)/add", headers: ["Idempotency-Key": add.name], body: "{\"by\":1}")
+                "POST", "/kv/\(add.counter)/add", [("Idempotency-Key", add.name)], json: "{\"by\":1}")
         } catch {
             if expected == nil { state.withLock { $0.lostAdds.append(add) } }
             return false
@@ -199,9 +196,9 @@ final class Load: Sendable {
             if ![429, 503, 504].contains(answer.status) { ledger.complain("\(add): \(answer)") }
             return true
         }
-        let sum = Int(answer.body.filter { $0.isNumber || $0 == "-" }) ?? -1
+        let sum = Int(answer.text.filter { $0.isNumber || $0 == "-" }) ?? -1
         if let expected {
-            if sum != expected || answer.headers["idempotency-replayed"] != "true" {
+            if sum != expected || answer["Idempotency-Replayed"] != "true" {
                 ledger.complain("\(add): was \(expected), is now \(answer)")
             }
             return true
@@ -213,7 +210,7 @@ final class Load: Sendable {
 
     // MARK: - Reading
 
-    private func read(_ connection: Connection, _ random: inout Seeded) {
+    private func read(_ connection: HTTPClient, _ random: inout Seeded) {
         while !isStopping {
             do {
                 if Int.random(in: 0..<8, using: &random) == 0 {
@@ -231,20 +228,20 @@ final class Load: Sendable {
         }
     }
 
-    private func check(_ connection: Connection, _ key: String, isQuiet: Bool) throws {
+    private func check(_ connection: HTTPClient, _ key: String, isQuiet: Bool) throws {
         let begun = ledger.beforeRead(key)
         let answer = try connection.ask("GET", "/kv/\(key)")
         switch answer.status {
-        case 200: ledger.check(key, value: answer.body, version: answer.version, since: begun, isQuiet: isQuiet)
+        case 200: ledger.check(key, value: answer.text, version: answer.version, since: begun, isQuiet: isQuiet)
         case 404: ledger.check(key, value: nil, version: nil, since: begun, isQuiet: isQuiet)
         case 503 where !isQuiet: break
         default: ledger.complain("\(key): \(answer)")
         }
     }
 
-    private func count(_ answer: Connection.Answer) -> Int? {
+    private func count(_ answer: HTTPClient.Answer) -> Int? {
         switch answer.status {
-        case 200: return Int(answer.body)
+        case 200: return Int(answer.text)
         case 404: return 0
         case 503: return nil
         default:
@@ -255,7 +252,7 @@ final class Load: Sendable {
 
     /// With nothing in flight: everything that was acknowledged is there, what was refused is not, and every add is
     /// counted once, those included whose answer was lost.
-    func checkAll(_ connection: Connection) throws {
+    func checkAll(_ connection: HTTPClient) throws {
         for key in ledger.keys { try check(connection, key, isQuiet: true) }
         let lost = state.withLock { state in
             defer { state.lostAdds = [] }

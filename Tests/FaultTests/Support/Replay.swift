@@ -4,6 +4,7 @@ import AffinityRocksDB
 import AffinityRocksDBMemStore
 import Foundation
 import Synchronization
+import TestSupport
 
 @testable import AffinityCore
 

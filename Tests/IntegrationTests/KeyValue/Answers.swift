@@ -1,15 +1,10 @@
 import Foundation
+import TestSupport
 import Testing
 
-extension HTTPTestClient.Answer {
+extension HTTPClient.Answer {
     /// The members of a JSON object.
     var members: [String: Any] { (try? JSONSerialization.jsonObject(with: Data(body))) as? [String: Any] ?? [:] }
-
-    /// What the `ETag` says: a positive number in quotes.
-    var version: UInt64? {
-        guard let etag, etag.hasPrefix("\""), etag.hasSuffix("\""), etag.count > 2 else { return nil }
-        return UInt64(etag.dropFirst().dropLast())
-    }
 
     /// The partition of the `Affinity-Position`.
     var partition: Int? { position?.split(separator: ":").first.flatMap { Int($0) } }
@@ -26,7 +21,7 @@ struct ListedPage: Decodable {
     var next: String?
 }
 
-extension HTTPTestClient {
+extension HTTPClient {
     func page(_ query: String) throws -> ListedPage {
         let answer = try ask("GET", "/kv?\(query)")
         try #require(answer.status == 200, "\(answer)")

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 extension KeyValueInterface {
@@ -45,7 +46,7 @@ extension KeyValueInterface {
             let key = "/kv/c3-\(method)"
             let target = method == "POST" ? "\(key)/add" : key
             let good = method == "POST" ? 200 : 204
-            func write(_ headers: [(String, String)]) throws -> HTTPTestClient.Answer {
+            func write(_ headers: [(String, String)]) throws -> HTTPClient.Answer {
                 try client.ask(method, target, json + headers, body: method == "DELETE" ? nil : "{\"by\":1}")
             }
             // Nothing is there.
@@ -96,9 +97,9 @@ extension KeyValueInterface {
         private func named(_ name: String) -> [(String, String)] { json + [("Idempotency-Key", name)] }
 
         /// Everything but when it was said and how far the partition is.
-        private func same(_ a: HTTPTestClient.Answer, _ b: HTTPTestClient.Answer) -> Bool {
+        private func same(_ a: HTTPClient.Answer, _ b: HTTPClient.Answer) -> Bool {
             let other = ["date", "affinity-position", "idempotency-replayed"]
-            func rest(_ answer: HTTPTestClient.Answer) -> [String] {
+            func rest(_ answer: HTTPClient.Answer) -> [String] {
                 answer.headers.filter { !other.contains($0.name.lowercased()) }.map { "\($0)" }.sorted()
             }
             return a.status == b.status && a.body == b.body && rest(a) == rest(b)
@@ -113,7 +114,7 @@ extension KeyValueInterface {
                 ("DELETE", "/kv/i1", [], nil, 204), ("POST", "/kv/i1/add", [], "{\"by\":3}", 200),
                 ("POST", "/kv/i1/add", [], "{\"by\":9223372036854775807}", 422),
             ]
-            var firsts: [HTTPTestClient.Answer] = []
+            var firsts: [HTTPClient.Answer] = []
             for (number, (method, target, headers, body, status)) in steps.enumerated() {
                 let answer = try client.ask(method, target, named("i1-\(number)") + headers, body: body)
                 #expect(answer.status == status && answer["Idempotency-Replayed"] == nil, "\(number): \(answer)")
@@ -173,7 +174,7 @@ extension KeyValueInterface {
 
         @Test func aRepeatWaitsForTheFirst() throws {
             let clients = try (0..<8).map { _ in try keyValue.connect() }
-            let request = HTTPTestClient.request(
+            let request = HTTPClient.request(
                 "POST", Array("/kv/i4/add".utf8), named("i4"), Array("{\"by\":1}".utf8))
             for client in clients { try client.send(request) }
             let answers = try clients.map { try $0.answer() }
@@ -199,11 +200,11 @@ extension KeyValueInterface {
         }
 
         @Test func outcomesAreForgottenAfterTheirTime() throws {
-            let service = try KeyValueProcess(TemporaryFolder(), ["--keyspaces.kv.idempotency", "1s"])
+            let service = try ServiceProcess.keyValue(["--keyspaces.kv.idempotency", "1s"])
             let client = try service.connect()
             let first = try client.ask("PUT", "/kv/a", named("one"), body: "1")
             #expect(first.status == 201)
-            try KeyValueProcess.wait("the outcome to be forgotten", 10) {
+            try waitUntil("the outcome to be forgotten", within: 10) {
                 let answer = try client.ask("PUT", "/kv/a", named("one"), body: "1")
                 return answer.status == 204 && answer["Idempotency-Replayed"] == nil
             }
@@ -211,12 +212,12 @@ extension KeyValueInterface {
         }
 
         @Test func outcomesSurviveARestart() throws {
-            let first = try KeyValueProcess()
+            let first = try ServiceProcess.keyValue()
             let client = try first.connect()
             let put = try client.ask("PUT", "/kv/a", named("one"), body: "{\"by\":1}")
             let added = try client.ask("POST", "/kv/b/add", named("two"), body: "{\"by\":1}")
-            try first.crash()
-            let second = try KeyValueProcess(first.folder)
+            try first.child.killNow()
+            let second = try ServiceProcess.keyValue(on: first.folder)
             let again = try second.connect()
             let (putAgain, addedAgain) = (
                 try again.ask("PUT", "/kv/a", named("one"), body: "{\"by\":1}"),
@@ -227,7 +228,7 @@ extension KeyValueInterface {
             #expect(try again.ask("GET", "/kv/b").text == "1")
             let next = try again.ask("PUT", "/kv/a", json, body: "2")
             #expect(try #require(next.version) > #require(put.version))
-            #expect(try second.terminate() == 0)
+            #expect(try second.stop() == 0)
         }
     }
 }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 extension KeyValueInterface {
@@ -6,7 +7,7 @@ extension KeyValueInterface {
             func request(
                 _ method: String, _ target: String, _ headers: [(String, String)] = [], _ body: String? = nil
             ) -> [UInt8] {
-                HTTPTestClient.request(method, Array(target.utf8), headers, body.map { Array($0.utf8) })
+                HTTPClient.request(method, Array(target.utf8), headers, body.map { Array($0.utf8) })
             }
             let corpus = [
                 request(
@@ -30,11 +31,11 @@ extension KeyValueInterface {
                         .utf8),
             ]
             // Positions that do not come are waited for until the deadline.
-            let service = try KeyValueProcess(TemporaryFolder(), ["--gateway.deadline", "100ms"])
+            let service = try ServiceProcess.keyValue(["--gateway.deadline", "100ms"])
             try HTTPFuzz.run(port: service.port, count: 1500, corpus: corpus)
-            #expect(service.isRunning)
+            #expect(service.child.isRunning)
             #expect(try service.connect().ask("GET", "/readyz").status == 200)
-            #expect(!service.printed.contains("a route failed"), "\(service.printed)")
+            #expect(!service.child.text.contains("a route failed"), "\(service.child.text)")
         }
     }
 }

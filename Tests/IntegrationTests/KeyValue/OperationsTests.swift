@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 extension KeyValueInterface {
@@ -56,13 +57,13 @@ extension KeyValueInterface {
         }
 
         @Test func tooManyInFlightAre429AndNotApplied() throws {
-            let service = try KeyValueProcess(
-                TemporaryFolder(),
-                ["--keyspaces.kv.in-flight.commands", "1", "--keyspaces.kv.in-flight.waiting", "0"])
+            let service = try ServiceProcess.keyValue([
+                "--keyspaces.kv.in-flight.commands", "1", "--keyspaces.kv.in-flight.waiting", "0",
+            ])
             let clients = try (0..<16).map { _ in try service.connect() }
-            let request = HTTPTestClient.request("POST", Array("/kv/o3/add".utf8), json, Array("{\"by\":1}".utf8))
+            let request = HTTPClient.request("POST", Array("/kv/o3/add".utf8), json, Array("{\"by\":1}".utf8))
             var (applied, refused) = (0, 0)
-            try KeyValueProcess.wait("a refusal", 10) {
+            try waitUntil("a refusal", within: 10) {
                 for client in clients { try client.send(request) }
                 for client in clients {
                     let answer = try client.answer()
@@ -76,12 +77,12 @@ extension KeyValueInterface {
                 return refused > 0
             }
             #expect(try clients[0].ask("GET", "/kv/o3").text == "\(applied)")
-            #expect(try service.terminate() == 0)
+            #expect(try service.stop() == 0)
         }
 
         @Test(arguments: ["memory", "rocksdb"]) func dataSurvivesRestartAndCrash(memstore: String) throws {
             let arguments = ["--keyspaces.kv.memstore", memstore]
-            var process = try KeyValueProcess(TemporaryFolder(), arguments)
+            var process = try ServiceProcess.keyValue(arguments)
             var tags: [String: String] = [:]
             for round in 0..<3 {
                 let client = try process.connect()
@@ -95,8 +96,8 @@ extension KeyValueInterface {
                     #expect(put.status == 201)
                     tags[key] = put.etag
                 }
-                if round == 0 { try process.crash() } else { #expect(try process.terminate() == 0) }
-                process = try KeyValueProcess(process.folder, arguments)
+                if round == 0 { try process.child.killNow() } else { #expect(try process.stop() == 0) }
+                process = try ServiceProcess.keyValue(arguments, on: process.folder)
             }
         }
     }
@@ -106,8 +107,8 @@ extension KeyValueInterface {
             let client = try keyValue.connect()
             var bytes: [UInt8] = []
             for number in 0..<50 {
-                bytes += HTTPTestClient.request("PUT", Array("/kv/w1".utf8), json, Array("\(number)".utf8))
-                bytes += HTTPTestClient.request("GET", Array("/kv/w1".utf8))
+                bytes += HTTPClient.request("PUT", Array("/kv/w1".utf8), json, Array("\(number)".utf8))
+                bytes += HTTPClient.request("GET", Array("/kv/w1".utf8))
             }
             try client.send(bytes)
             var versions: [UInt64] = []
@@ -137,7 +138,7 @@ extension KeyValueInterface {
             let head = "PUT /kv/w3 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
             try client.send(Array(head.utf8))
             try client.send([UInt8(ascii: "1")])
-            #expect(try client.answer().status == 201)
+            #expect(try client.answer(passingContinue: true).status == 201)
             expectProblem(try client.ask("PUT", "/kv/w3", [("Expect", "wonders")], body: "1"), 417)
         }
 

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 extension KeyValueInterface {
@@ -94,7 +95,7 @@ extension KeyValueInterface {
             try #require(!offsets.isEmpty)
             offsets[offsets.count - 1] += 3
             let next = "\(parts[0]):\(offsets.map(String.init).joined(separator: "."))"
-            try reader.send(HTTPTestClient.request("GET", Array("/kv/p6".utf8), [("Affinity-Position", next)]))
+            try reader.send(HTTPClient.request("GET", Array("/kv/p6".utf8), [("Affinity-Position", next)]))
             for value in 1...3 { _ = try writer.ask("PUT", "/kv/p6", json, body: "\(value)") }
             let read = try reader.answer()
             // Other tests write to the partition too, so it may have come there before.

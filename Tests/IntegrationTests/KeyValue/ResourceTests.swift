@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 /// What the reference service promises to those outside, checked from outside.
@@ -7,7 +8,7 @@ let json = [("Content-Type", "application/json")]
 
 /// The members of a problem document that every one has.
 func expectProblem(
-    _ answer: HTTPTestClient.Answer, _ status: Int, _ words: String = "", location: SourceLocation = #_sourceLocation
+    _ answer: HTTPClient.Answer, _ status: Int, _ words: String = "", location: SourceLocation = #_sourceLocation
 ) {
     #expect(answer.status == status, "\(answer)", sourceLocation: location)
     #expect(answer["Content-Type"] == "application/problem+json", "\(answer)", sourceLocation: location)
@@ -176,7 +177,7 @@ extension KeyValueInterface {
         @Test func rawBytesThatAreNotUTF8AreRefused() throws {
             for bytes in [[0xFF], [0xC3], [0xC3, 0x28], [0xED, 0xA0, 0x80]] as [[UInt8]] {
                 let client = try keyValue.connect()
-                try client.send(HTTPTestClient.request("GET", Array("/kv/a".utf8) + bytes))
+                try client.send(HTTPClient.request("GET", Array("/kv/a".utf8) + bytes))
                 expectProblem(try client.answer(), 400)
             }
         }

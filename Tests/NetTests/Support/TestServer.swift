@@ -1,5 +1,6 @@
 import AffinityCore
 import AffinityNet
+import TestSupport
 
 /// Runs `body` with a server of its own on two loops; `body` is blocking and has a thread of its own.
 func withServer<Result: Sendable>(
@@ -22,11 +23,6 @@ func withServer<Result: Sendable>(
     await server.drain(within: .milliseconds(20))
     await group.shutdown()
     return try result.get()
-}
-
-/// Runs what blocks outside of Swift's own threads.
-func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-    try await ThreadPool(threads: 1, name: "test").blocking.run(body)
 }
 
 /// Answers with the method, the target and the body.

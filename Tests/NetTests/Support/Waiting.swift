@@ -1,6 +1,7 @@
 import AffinityNet
 import Glibc
 import Synchronization
+import TestSupport
 
 /// Counts from any thread.
 final class Counter: Sendable {
@@ -39,11 +40,11 @@ final class Gate: Sendable {
     }
 
     func waitForVisitors(_ count: Int) async throws {
-        try await onThread { while self.state.withLock({ $0.visitors }) < count { waitBriefly() } }
+        try await onThread { try waitUntil("visitors") { self.state.withLock { $0.visitors } >= count } }
     }
 }
 
-/// For polling a state that nothing announces.
+/// For being busy a little.
 func waitBriefly() { usleep(1000) }
 
 /// A test's own promise that it hands a value from thread to thread, one at a time.

@@ -3,8 +3,8 @@ import Glibc
 import Synchronization
 
 /// A program that a test has started; its output is read line by line. Ends with the value, at the latest.
-final class Child: Sendable {
-    let pid: pid_t
+package final class Child: Sendable {
+    package let pid: Int32
     private let state = Mutex(State())
     private let changed = NSCondition()
 
@@ -15,11 +15,11 @@ final class Child: Sendable {
     }
 
     /// A line of the output; the parts of a log line are empty for any other text.
-    struct Line: Sendable {
-        var text: String
-        var level = ""
-        var message = ""
-        var fields: [String: String] = [:]
+    package struct Line: Sendable {
+        package var text: String
+        package var level = ""
+        package var message = ""
+        package var fields: [String: String] = [:]
 
         init(_ text: String) {
             struct Parts: Decodable { let level, message: String, fields: [String: String] }
@@ -30,7 +30,9 @@ final class Child: Sendable {
     }
 
     /// Starts `program`. Only what is in `environment` is added to the environment of the test.
-    init(_ program: String, _ arguments: [String], environment: [String: String] = [:], folder: String? = nil) throws {
+    package init(
+        _ program: String, _ arguments: [String], environment: [String: String] = [:], folder: String? = nil
+    ) throws {
         var ends: [Int32] = [-1, -1]
         // Not a pipe, because nothing else can be made close-on-exec in one step: other tests start programs too.
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
@@ -103,13 +105,19 @@ final class Child: Sendable {
     // MARK: - Output and end
 
     /// Everything that it has said so far.
-    var lines: [Line] { state.withLock { $0.lines } }
-    var text: String { lines.map(\.text).joined(separator: "\n") }
-    var exit: Int32? { state.withLock { $0.exit } }
+    package var lines: [Line] { state.withLock { $0.lines } }
+    package var text: String { lines.map(\.text).joined(separator: "\n") }
+    package var exit: Int32? { state.withLock { $0.exit } }
+    /// Whether it runs; false also when it has ended this very moment.
+    package var isRunning: Bool {
+        var facts = siginfo_t()
+        guard exit == nil, waitid(P_PID, id_t(pid), &facts, WEXITED | WNOHANG | WNOWAIT) == 0 else { return false }
+        return facts.si_signo == 0
+    }
 
     /// The first line that `isWanted`; fails if the program ends without it, or after a time beyond all reason.
     @discardableResult
-    func line(within seconds: Double = 60, where isWanted: (Line) -> Bool) throws -> Line {
+    package func line(within seconds: Double = 60, where isWanted: (Line) -> Bool) throws -> Line {
         var found: Line?
         try wait(within: seconds) { state in
             found = state.lines.first(where: isWanted)
@@ -121,7 +129,7 @@ final class Child: Sendable {
     }
 
     /// The exit code, or 128 and the signal.
-    func waitForExit(within seconds: Double = 60) throws -> Int32 {
+    package func waitForExit(within seconds: Double = 60) throws -> Int32 {
         try wait(within: seconds) { $0.exit != nil }
         return exit ?? -1
     }
@@ -142,20 +150,13 @@ final class Child: Sendable {
     private func text(_ state: State) -> String { state.lines.map(\.text).joined(separator: "\n") }
 
     /// Sends a signal, unless the program has ended.
-    func send(_ signal: Int32) {
+    package func send(_ signal: Int32) {
         if exit == nil { kill(pid, signal) }
     }
 
     /// Ends it without warning, and returns when it has ended.
-    func killNow() throws {
+    package func killNow() throws {
         send(SIGKILL)
         _ = try waitForExit()
     }
-}
-
-/// Why a test cannot go on.
-struct Failure: Error, CustomStringConvertible {
-    var description: String
-
-    init(_ description: String) { self.description = description }
 }
