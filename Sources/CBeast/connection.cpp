@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "server.hpp"
 
 namespace cb {
@@ -70,6 +72,7 @@ void Connection::close() {
     state_ = State::closed;
     deadline_ns = INT64_MAX;
     drop_exchange();
+    if (handler_) server_.on_end(std::exchange(handler_, nullptr));
     boost::system::error_code ignored;
     socket_.close(ignored);
     in_ = {};
@@ -236,7 +239,7 @@ void Connection::dispatch() {
         return exchange_->end(body);
     }
     exchange_->retain();
-    server_.on_request(server_.context, loop_.context, exchange_);
+    server_.on_request(server_.context, loop_.context, &handler_, exchange_);
 }
 
 void Connection::answered(bool keep_alive) {

@@ -81,6 +81,8 @@ private:
     ChunkDecoder chunks_;
     size_t body_left_ = 0;
     cb_exchange *exchange_ = nullptr;
+    // What answers the requests has this place.
+    void *handler_ = nullptr;
     std::string out_;
     size_t sent_ = 0;
     size_t taken_ = 0;

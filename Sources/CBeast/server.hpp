@@ -17,11 +17,12 @@ struct cb_server {
     const cb_server_options options;
     void *const context;
     const cb_request_fn on_request;
+    const cb_release_fn on_end;
     const std::vector<cb_loop *> loops;
 
     cb_server(
         std::vector<cb_loop *> loops, const cb_server_options &options, void *context, cb_request_fn on_request,
-        cb_release_fn released);
+        cb_release_fn ended, cb_release_fn released);
     ~cb_server();
     void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() {

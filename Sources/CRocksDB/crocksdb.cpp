@@ -132,6 +132,9 @@ Options options_of(const crocks_options &wanted, crocks_shared *shared) {
     table.cache_index_and_filter_blocks = true;
     table.pin_l0_filter_and_index_blocks_in_cache = true;
     table.block_size = 16 * 1024;
+    // A key is found in its block by a hash, and few keys are read behind the place where that points.
+    table.data_block_index_type = BlockBasedTableOptions::kDataBlockBinaryAndHash;
+    table.block_restart_interval = 4;
     table.format_version = 5;
     if (wanted.bloom_bits > 0) table.filter_policy.reset(NewBloomFilterPolicy(wanted.bloom_bits));
     options.table_factory.reset(NewBlockBasedTableFactory(table));

@@ -67,13 +67,15 @@ typedef struct {
     bool constant;
 } cb_server_options;
 
-/// Called on a loop's thread; takes the reference of `exchange`.
-typedef void (*cb_request_fn)(void *context, void *loop_context, cb_exchange *exchange);
+/// Called on a loop's thread; takes the reference of `exchange`. `*connection` is null at a connection's first request,
+/// and from then on what the function puts there.
+typedef void (*cb_request_fn)(void *context, void *loop_context, void **connection, cb_exchange *exchange);
 
+/// `ended(connection)` is called on the loop's thread when a connection ends for which `on_request` put something there.
 /// `released(context)` is called once nothing can call `on_request` any more, on any thread.
 cb_server *cb_server_new(
     cb_loop *const *loops, size_t count, const cb_server_options *options, void *context, cb_request_fn on_request,
-    cb_release_fn released);
+    cb_release_fn ended, cb_release_fn released);
 /// Stops accepting, closes every connection, and gives the reference back.
 void cb_server_release(cb_server *server);
 /// Blocks while a name is resolved. Gives 0 or an errno, or with `*resolver` set one of getaddrinfo's codes.

@@ -49,13 +49,12 @@ public final class HTTPGateway: Sendable {
         _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
     ) throws(HTTPError) -> (Request, Responder) {
         let method = http.method.rawValue
-        let bytes = http.targetBytes
-        if method == "OPTIONS", bytes == [UInt8(ascii: "*")] {
+        if method == "OPTIONS", http.target == "*" {
             return (
                 Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
             )
         }
-        let target = try Target(bytes)
+        let target = try Target(http.targetBytes)
         var values: [String] = []
         guard let node = router.find(target.segments[...], &values) else {
             throw HTTPError(404, "there is nothing at this path")
@@ -98,11 +97,14 @@ public final class HTTPGateway: Sendable {
 }
 
 /// What a node lends to its gateway.
-package struct GatewayContext: Sendable {
-    package var clock: any NodeClock
+///
+/// A class, because every request holds it: one reference to count instead of one for each part, on lines of memory that
+/// all loops share.
+package final class GatewayContext: Sendable {
+    package let clock: any NodeClock
     /// How long a request may take whose client says nothing of it.
-    package var deadline: Duration
-    package var report: Reporter
+    package let deadline: Duration
+    package let report: Reporter
 
     package init(clock: any NodeClock, deadline: Duration, report: @escaping Reporter) {
         self.clock = clock

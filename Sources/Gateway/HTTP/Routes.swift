@@ -54,10 +54,16 @@ public final class Routes {
 }
 
 /// One route.
-struct Route: Sendable {
-    var parameters: [String]
-    var query: [String]
-    var respond: Responder
+final class Route: Sendable {
+    let parameters: [String]
+    let query: [String]
+    let respond: Responder
+
+    init(parameters: [String], query: [String], respond: @escaping Responder) {
+        self.parameters = parameters
+        self.query = query
+        self.respond = respond
+    }
 }
 
 /// A node of the tree of paths. Built while routes are declared, only read afterwards.
@@ -81,24 +87,30 @@ final class RouteNode {
 
     /// The same tree as a value that can be used on any thread.
     var frozen: Router {
-        Router(
-            literals: literals.mapValues(\.frozen), parameter: parameter.map { [$0.frozen] } ?? [], methods: methods)
+        Router(literals: literals.mapValues(\.frozen), parameter: parameter?.frozen, methods: methods)
     }
 }
 
 /// The tree of paths, to look requests up in.
-struct Router: Sendable {
-    var literals: [String: Router]
-    /// At most one.
-    var parameter: [Router]
-    var methods: [String: Route]
+///
+/// Of classes, so that going down counts one reference a step.
+final class Router: Sendable {
+    private let literals: [String: Router]
+    private let parameter: Router?
+    let methods: [String: Route]
+
+    init(literals: [String: Router], parameter: Router?, methods: [String: Route]) {
+        self.literals = literals
+        self.parameter = parameter
+        self.methods = methods
+    }
 
     /// The node of a path, and the segments at its parameters.
     func find(_ segments: ArraySlice<String>, _ values: inout [String]) -> Router? {
         guard let segment = segments.first else { return methods.isEmpty ? nil : self }
         if let child = literals[segment], let found = child.find(segments.dropFirst(), &values) { return found }
         // An empty segment is no parameter: it would be a key without a name.
-        guard let child = parameter.first, !segment.isEmpty else { return nil }
+        guard let child = parameter, !segment.isEmpty else { return nil }
         values.append(segment)
         if let found = child.find(segments.dropFirst(), &values) { return found }
         values.removeLast()

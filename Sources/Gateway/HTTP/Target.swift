@@ -28,6 +28,7 @@ struct Target: Sendable {
             rest = rest[..<mark]
         }
         segments = []
+        segments.reserveCapacity(4)
         // An absolute form may have no path; it means the root then.
         rest = rest.dropFirst()
         while let end = rest.firstIndex(of: Self.slash) {
@@ -56,9 +57,12 @@ enum Percent {
     static func decode(
         _ bytes: ArraySlice<UInt8>, plusIsSpace: Bool = false, in place: String
     ) throws(HTTPError) -> String {
-        let isPlain = bytes.allSatisfy { $0 != UInt8(ascii: "%") && !(plusIsSpace && $0 == UInt8(ascii: "+")) }
-        let decoded = isPlain ? bytes : try decodeEscapes(bytes, plusIsSpace, place)[...]
-        guard let text = String(validating: decoded, as: UTF8.self) else {
+        // ASCII without escapes, as nearly every text is: what it stands for, and UTF-8 too.
+        let isPlain = bytes.allSatisfy {
+            $0 < 0x80 && $0 != UInt8(ascii: "%") && !(plusIsSpace && $0 == UInt8(ascii: "+"))
+        }
+        if isPlain { return String(decoding: bytes, as: UTF8.self) }
+        guard let text = String(validating: try decodeEscapes(bytes, plusIsSpace, place), as: UTF8.self) else {
             throw HTTPError(400, "\(place) is not UTF-8")
         }
         return text

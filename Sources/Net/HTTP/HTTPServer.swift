@@ -105,7 +105,7 @@ private struct ServerHandle: ~Copyable, @unchecked Sendable {
         let pointers: [OpaquePointer?] = loops.map(\.pointer)
         // Given back by `releaseHandler`, when the last connection that could call the handler is gone.
         let context = Unmanaged.passRetained(handler).toOpaque()
-        pointer = cb_server_new(pointers, pointers.count, &options, context, startRequest, releaseHandler)
+        pointer = cb_server_new(pointers, pointers.count, &options, context, takeRequest, endConnection, releaseHandler)
     }
 
     deinit { cb_server_release(pointer) }
@@ -122,19 +122,27 @@ private final class DrainBox: Sendable {
 }
 
 // Top-level, so that they carry no isolation: C calls them on the loops' threads.
-private nonisolated func startRequest(
-    _ context: UnsafeMutableRawPointer?, _ loop: UnsafeMutableRawPointer?, _ exchange: OpaquePointer?
+private nonisolated func takeRequest(
+    _ context: UnsafeMutableRawPointer?, _ loop: UnsafeMutableRawPointer?,
+    _ connection: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ exchange: OpaquePointer?
 ) {
-    guard let context, let loop, let exchange else { return }
-    let handler = Unmanaged<HandlerBox>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.handler }
+    guard let context, let loop, let connection, let exchange else { return }
     let request = HTTPRequest(adopting: exchange)
-    Unmanaged<EventLoop>.fromOpaque(loop)._withUnsafeGuaranteedRef { loop in
-        _ = loop.start {
-            let response = await handler(request)
-            // A handler that ends elsewhere, as one converted from a closure of another isolation may, costs a hop.
-            if loop.isCurrent { request.answer(response) } else { loop.post { request.answer(response) } }
-        }
+    if let served = connection.pointee {
+        Unmanaged<ServedConnection>.fromOpaque(served)._withUnsafeGuaranteedRef { $0.take(request) }
+        return
     }
+    let served = ServedConnection(
+        on: Unmanaged<EventLoop>.fromOpaque(loop).takeUnretainedValue(),
+        Unmanaged<HandlerBox>.fromOpaque(context).takeUnretainedValue().handler)
+    // Given back by `endConnection`.
+    connection.pointee = Unmanaged.passRetained(served).toOpaque()
+    served.take(request)
+}
+
+private nonisolated func endConnection(_ connection: UnsafeMutableRawPointer?) {
+    guard let connection else { return }
+    Unmanaged<ServedConnection>.fromOpaque(connection).takeRetainedValue().end()
 }
 
 private nonisolated func releaseHandler(_ context: UnsafeMutableRawPointer?) {

@@ -22,6 +22,7 @@ public final class EventLoop: EventExecutor {
         handle = LoopHandle(name: name)
         anchor = LoopAnchor()
         anchor.loop = self
+        anchor.executor = asUnownedSerialExecutor()
         // The thread holds the loop until it ends: jobs refer to it without holding it.
         let context = Unmanaged.passRetained(self)
         if !cb_loop_start(handle.pointer, context.toOpaque(), releaseLoop) {
@@ -101,7 +102,9 @@ extension EventLoop {
 private actor LoopAnchor {
     // Written once, before the loop's thread starts; the loop owns the anchor, so it outlives every use.
     nonisolated(unsafe) unowned(unsafe) var loop: EventLoop!
-    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    // Kept beside it, because it is asked for several times a request, and each would count a reference.
+    nonisolated(unsafe) var executor: UnownedSerialExecutor!
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor }
 
     private var started = 0
 

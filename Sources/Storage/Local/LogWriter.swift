@@ -1,5 +1,6 @@
 internal import AffinityCore
 internal import AffinityRocksDB
+internal import Glibc
 internal import Synchronization
 
 /// Gathers the records of all partitions and writes what has gathered with one sync: group commit.
@@ -168,6 +169,9 @@ final class LogWriter: Sendable {
                 for drain in drains { drain.resume() }
                 if batch.size > Self.keptBatchBytes { batch = RocksDBBatch() }
                 batch.clear()
+                // Where there are fewer cores than work, those who wait for a core first append what they have: one sync
+                // for more commands. On an idle machine this returns at once.
+                sched_yield()
             }
         }
     }
