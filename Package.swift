@@ -72,46 +72,46 @@ let package = Package(
 
         // What scripts/bench measures with.
         .target(
-            name: "BenchmarkSupport",
+            name: "AffinityBenchmarkSupport",
             dependencies: [
                 "AffinityCore", "AffinityNet", "AffinityMemStores", "AffinityRocksDB", "AffinityRocksDBMemStore",
                 "AffinityLocalLog", "AffinityCoordinator",
             ],
             path: "Benchmarks/Support", swiftSettings: swiftSettings),
-        program("Constant", path: "Benchmarks/Constant", ["AffinityNet", "BenchmarkSupport"]),
-        program("Footprint", path: "Benchmarks/Footprint", ["AffinityCore", "AffinityMemStores", "BenchmarkSupport"]),
-        program("InProcess", path: "Benchmarks/InProcess", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
-        program("Load", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "BenchmarkSupport"]),
-        program("SyncedWrites", path: "Benchmarks/SyncedWrites", ["CRocksDB", "BenchmarkSupport"]),
+        program("ConstantBenchmark", path: "Benchmarks/Constant", ["AffinityNet", "AffinityBenchmarkSupport"]),
+        program("FootprintBenchmark", path: "Benchmarks/Footprint", ["AffinityCore", "AffinityMemStores", "AffinityBenchmarkSupport"]),
+        program("InProcessBenchmark", path: "Benchmarks/InProcess", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
+        program("LoadBenchmark", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
+        program("SyncedWritesBenchmark", path: "Benchmarks/SyncedWrites", ["CRocksDB", "AffinityBenchmarkSupport"]),
 
         // What several of the tests use: an HTTP client, processes, folders, waiting.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(name: "AffinityTestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",
             [
                 "AffinityCore", "AffinityTesting", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityRocksDB",
-                "TestSupport",
+                "AffinityTestSupport",
             ]),
         tests(
-            "StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "TestSupport"]),
-        tests("NetTests", ["AffinityNet", "AffinityCore", "TestSupport"]),
+            "StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "AffinityTestSupport"]),
+        tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
         tests("CoordinatorTests", ["AffinityCoordinator", "AffinityCore"]),
-        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "TestSupport"]),
+        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests(
             "IntegrationTests",
             [
                 "Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter",
-                "TestSupport",
+                "AffinityTestSupport",
             ]),
         // Starts the programs and does to them what machines do.
         tests(
             "FaultTests",
             [
                 "AffinityCore", "AffinityNet", "AffinityLocalLog", "AffinityRocksDB", "AffinityRocksDBMemStore",
-                "KeyValue", "Counter", "TestSupport",
+                "KeyValue", "Counter", "AffinityTestSupport",
             ]),
     ],
     cxxLanguageStandard: .cxx20

@@ -1,4 +1,4 @@
-internal import BenchmarkSupport
+internal import AffinityBenchmarkSupport
 internal import CRocksDB
 
 /// What RocksDB itself does when it is asked for what the log asks of it: synced writes of groups of records, in a loop

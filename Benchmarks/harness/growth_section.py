@@ -19,7 +19,7 @@ def measure(report: Report, plan: Plan, folder: Path) -> None:
 
 def connections(report: Report, plan: Plan, folder: Path) -> None:
     data = folder / "connections"
-    run("Load", data=data, entries=plan.keys)
+    run("LoadBenchmark", data=data, entries=plan.keys)
     rows = []
     with Server.keyvalue(data, "memory") as server:
         load(server, "get", seconds=plan.warm_up)
@@ -35,7 +35,7 @@ def partitions(report: Report, plan: Plan, folder: Path) -> None:
     rows = []
     for count in plan.partition_counts:
         data = folder / f"partitions-{count}"
-        run("Load", data=data, entries=plan.keys, partitions=count)
+        run("LoadBenchmark", data=data, entries=plan.keys, partitions=count)
         with Server.keyvalue(data, "memory", count) as server:
             load(server, "put", seconds=plan.warm_up)
             for script in ("get", "put"):
@@ -59,7 +59,7 @@ def keys(report: Report, plan: Plan, folder: Path) -> None:
 def rows_of(count: int, plan: Plan, folder: Path) -> list[list[str]]:
     print(f"  {count:,} keys", file=sys.stderr)
     data = folder / f"keys-{count}"
-    loaded = run("Load", data=data, entries=count, memstore="rocksdb")["load"]
+    loaded = run("LoadBenchmark", data=data, entries=count, memstore="rocksdb")["load"]
     size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
     rows = []
     for memstore in ("rocksdb", "memory"):

@@ -29,7 +29,7 @@ def measure(report: Report, plan: Plan, folder: Path) -> None:
 
 def keyvalue(plan: Plan, folder: Path, memstore: str) -> Server:
     data = folder / f"http-{memstore}"
-    run("Load", data=data, entries=plan.keys, memstore=memstore)
+    run("LoadBenchmark", data=data, entries=plan.keys, memstore=memstore)
     return Server.keyvalue(data, memstore)
 
 
@@ -47,7 +47,7 @@ def in_turn(plan: Plan, folder: Path, systems: dict[str, tuple[Server, str]]) ->
 
 
 def written(folder: Path, name: str, group: int, seconds: int) -> float:
-    return run("SyncedWrites", data=folder / name, group=group, seconds=seconds)[f"synced/{group}"]
+    return run("SyncedWritesBenchmark", data=folder / name, group=group, seconds=seconds)[f"synced/{group}"]
 
 
 def write(report: Report, plan: Plan, folder: Path, runs: dict[str, Runs], synced: Series) -> None:

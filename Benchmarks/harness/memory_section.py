@@ -16,7 +16,7 @@ SPARE_FILES = 200
 
 def measure(report: Report, plan: Plan, folder: Path) -> None:
     bytes = {
-        name: run("Footprint", structure=name, entries=plan.entries)[f"entry/{name}"]
+        name: run("FootprintBenchmark", structure=name, entries=plan.entries)[f"entry/{name}"]
         for name in ("dictionary", "unordered", "ordered")
     }
     for name in ("unordered", "ordered"):

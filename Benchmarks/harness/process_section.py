@@ -25,7 +25,7 @@ LOADS = {
 def measure(report: Report, plan: Plan, folder: Path) -> None:
     figures: dict[str, Series] = {}
     for round in range(plan.rounds):
-        for name, value in run("InProcess", data=folder / f"in-process-{round}", seconds=plan.in_process).items():
+        for name, value in run("InProcessBenchmark", data=folder / f"in-process-{round}", seconds=plan.in_process).items():
             figures.setdefault(name, Series()).values.append(value)
     report.target(
         "linearizable read at half load, p99", figures["half/query/p99"].median, 1, at_most=True, unit="ms")

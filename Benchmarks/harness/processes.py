@@ -51,7 +51,7 @@ class Server:
     @classmethod
     def constant(cls, folder: Path) -> "Server":
         port = free_port()
-        return cls("Constant", folder / "constant.log", port, ["--port", str(port)])
+        return cls("ConstantBenchmark", folder / "constant.log", port, ["--port", str(port)])
 
     @classmethod
     def keyvalue(cls, data: Path, memstore: str, partitions: int = 4) -> "Server":

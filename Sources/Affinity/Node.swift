@@ -83,6 +83,11 @@ public final class Node: Sendable {
         let signals = Signals.untilTermination { [stopping] in stopping.send() }
         defer { signals.cancel() }
         try await parts.open(settings, keyspaces.map { ($0.name, $0.configuration.partitions) }, log)
+        for keyspace in keyspaces where keyspace.configuration.replicas > 1 {
+            log.warning(
+                "the node is alone: there is one replica of each partition",
+                [("keyspace", keyspace.name), ("replicas", "\(keyspace.configuration.replicas)")])
+        }
         let context = GatewayContext(
             clock: parts.clock, deadline: settings.gateway.deadline, report: log.reporter)
         let server: HTTPServer
@@ -113,7 +118,7 @@ public final class Node: Sendable {
                 }
             }
             await stopping.wait()
-            log.info("stopping", [])
+            log.info("stopping", [("within", DurationText.text(settings.drain))])
             let end = ContinuousClock.now + settings.drain
             // The gateway first: its requests need the services to answer them.
             await server.drain(within: settings.drain)

@@ -27,11 +27,14 @@ final class StopSignal: Sendable {
 final class Signals: Sendable {
     private let cancelAll: @Sendable () -> Void
 
-    /// Calls `body` for SIGTERM and SIGINT, which no longer end the process by themselves.
+    /// Calls `body` for the first SIGTERM or SIGINT; a second one ends the process as it stands.
     static func untilTermination(_ body: @escaping @Sendable () -> Void) -> Signals {
         // A client that goes away must not end the process.
         signal(SIGPIPE, SIG_IGN)
-        return Signals([SIGTERM, SIGINT], body)
+        let hasBegun = Once()
+        return Signals([SIGTERM, SIGINT]) {
+            if hasBegun.isFirst { body() } else { _exit(1) }
+        }
     }
 
     private init(_ numbers: [Int32], _ body: @escaping @Sendable () -> Void) {
@@ -47,6 +50,12 @@ final class Signals: Sendable {
     }
 
     func cancel() { cancelAll() }
+
+    private final class Once: Sendable {
+        private let isDone = Atomic(false)
+
+        var isFirst: Bool { !isDone.exchange(true, ordering: .acquiringAndReleasing) }
+    }
 
     /// Unchecked: Dispatch's objects may be used on any thread, but their protocols do not say so.
     private final class Kept: @unchecked Sendable {

@@ -1,5 +1,5 @@
 import Foundation
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 extension Faults {

@@ -1,6 +1,6 @@
 import Foundation
 import Glibc
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 extension Faults {

@@ -1,7 +1,7 @@
 import AffinityCore
 import AffinityNet
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 @testable import AffinityGateway

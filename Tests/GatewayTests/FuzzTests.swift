@@ -1,5 +1,5 @@
 import AffinityCore
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 @testable import AffinityGateway

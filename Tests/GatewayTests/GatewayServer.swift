@@ -1,7 +1,7 @@
 import AffinityCore
 import AffinityNet
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 
 @testable import AffinityGateway
 

@@ -1,6 +1,6 @@
 import AffinityCore
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 @testable import AffinityGateway

@@ -1,7 +1,7 @@
 import AffinityCore
 import AffinityTesting
 import Foundation
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 /// What every memstore owes its replica.

@@ -2,7 +2,7 @@ import AffinityCore
 import AffinityRocksDB
 import AffinityRocksDBMemStore
 import Foundation
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 /// What is of the engine on disk alone.

@@ -4,7 +4,7 @@ import AffinityRocksDB
 import AffinityRocksDBMemStore
 import AffinityTesting
 import Foundation
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 /// The engines that pass the same tests.

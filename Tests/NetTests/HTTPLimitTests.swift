@@ -1,5 +1,5 @@
 import AffinityNet
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 @Suite struct HTTPLimitTests {

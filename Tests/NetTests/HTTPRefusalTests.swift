@@ -1,5 +1,5 @@
 import AffinityNet
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 /// What could be read in two ways, or is simply wrong, is refused, and the connection ends after the refusal.

@@ -4,7 +4,7 @@ import AffinityRocksDB
 import AffinityTesting
 import Foundation
 import Glibc
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 /// What is of the embedded log alone: crashes, damage, a full disk.

@@ -4,7 +4,7 @@ import AffinityRocksDB
 import AffinityTesting
 import Foundation
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 let shared = RocksDBShared(cacheBytes: 8 << 20, writeBufferBytes: 64 << 20)

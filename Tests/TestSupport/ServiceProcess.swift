@@ -48,7 +48,7 @@ package final class ServiceProcess: Sendable {
 
     /// Asks until it is so; fails when the process ends, or when it takes too long.
     package func waitUntil(within seconds: Double? = nil, _ isSo: () throws -> Bool) throws {
-        try TestSupport.waitUntil("a state; it printed:\n\(child.text)", within: seconds ?? patience) {
+        try AffinityTestSupport.waitUntil("a state; it printed:\n\(child.text)", within: seconds ?? patience) {
             if try isSo() { return true }
             if let exit = child.exit { throw Failure("ended with \(exit):\n\(child.text)") }
             return false

@@ -85,7 +85,13 @@ public final class HTTPGateway: Sendable {
         } catch let error as HTTPError {
             return .problem(error)
         } catch let error as AskError {
-            return .problem(HTTPError(error))
+            let answer = HTTPError(error)
+            // The caller can do nothing about these: somebody has to look at the logic.
+            if answer.status == 500 {
+                request.context.report(
+                    Report(.error, "a handler failed", [("target", request.target), ("reason", error.reason)]))
+            }
+            return .problem(answer)
         } catch let error as Rejected {
             return .problem(HTTPError(error))
         } catch {

@@ -1,6 +1,6 @@
 import Foundation
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 
 /// Writers and readers that put a service under load, with a `Ledger` of what they have seen.
 ///

@@ -1,5 +1,5 @@
 import Foundation
-import TestSupport
+import AffinityTestSupport
 
 /// Starts `KeyValue` on a data folder.
 enum KeyValueNode {

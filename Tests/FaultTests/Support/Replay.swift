@@ -4,7 +4,7 @@ import AffinityRocksDB
 import AffinityRocksDBMemStore
 import Foundation
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 
 @testable import AffinityCore
 

@@ -1,4 +1,4 @@
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 extension ServiceProcess {

@@ -1,4 +1,4 @@
-import TestSupport
+import AffinityTestSupport
 import Testing
 
 /// What the reference service promises to those outside, checked from outside.

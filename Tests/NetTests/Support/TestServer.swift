@@ -1,6 +1,6 @@
 import AffinityCore
 import AffinityNet
-import TestSupport
+import AffinityTestSupport
 
 /// Runs `body` with a server of its own on two loops; `body` is blocking and has a thread of its own.
 func withServer<Result: Sendable>(

@@ -1,7 +1,7 @@
 import AffinityNet
 import Glibc
 import Synchronization
-import TestSupport
+import AffinityTestSupport
 
 /// Counts from any thread.
 final class Counter: Sendable {
