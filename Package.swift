@@ -79,8 +79,12 @@ let package = Package(
             ],
             path: "Benchmarks/Support", swiftSettings: swiftSettings),
         program("ConstantBenchmark", path: "Benchmarks/Constant", ["AffinityNet", "AffinityBenchmarkSupport"]),
-        program("FootprintBenchmark", path: "Benchmarks/Footprint", ["AffinityCore", "AffinityMemStores", "AffinityBenchmarkSupport"]),
-        program("InProcessBenchmark", path: "Benchmarks/InProcess", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
+        program(
+            "FootprintBenchmark", path: "Benchmarks/Footprint",
+            ["AffinityCore", "AffinityMemStores", "AffinityBenchmarkSupport"]),
+        program(
+            "InProcessBenchmark", path: "Benchmarks/InProcess",
+            ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
         program("LoadBenchmark", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
         program("SyncedWritesBenchmark", path: "Benchmarks/SyncedWrites", ["CRocksDB", "AffinityBenchmarkSupport"]),
 
@@ -94,7 +98,8 @@ let package = Package(
                 "AffinityTestSupport",
             ]),
         tests(
-            "StorageTests", ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "AffinityTestSupport"]),
+            "StorageTests",
+            ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "AffinityTestSupport"]),
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),

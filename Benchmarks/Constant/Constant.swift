@@ -1,5 +1,5 @@
-internal import AffinityNet
 internal import AffinityBenchmarkSupport
+internal import AffinityNet
 internal import Foundation
 
 /// The gateway's HTTP server with an answer that is always the same and is made in C++: what HTTP alone costs.

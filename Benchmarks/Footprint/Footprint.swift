@@ -1,6 +1,6 @@
+internal import AffinityBenchmarkSupport
 internal import AffinityCore
 internal import AffinityMemStores
-internal import AffinityBenchmarkSupport
 internal import Foundation
 
 /// How much memory an entry takes in one structure; a process for each, so that none gets what another has freed.

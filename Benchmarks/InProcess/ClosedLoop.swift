@@ -1,6 +1,6 @@
+internal import AffinityBenchmarkSupport
 internal import AffinityCore
 internal import AffinityNet
-internal import AffinityBenchmarkSupport
 
 /// What a number of clients do, each of which waits for one answer before it asks again.
 enum Load {

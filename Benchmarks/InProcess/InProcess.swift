@@ -1,5 +1,5 @@
-internal import AffinityCore
 internal import AffinityBenchmarkSupport
+internal import AffinityCore
 
 /// The whole stack but HTTP: service, partitions, memstore in memory, and the durable log, on the event loops.
 @main enum InProcess {

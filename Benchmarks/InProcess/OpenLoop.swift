@@ -1,6 +1,6 @@
+internal import AffinityBenchmarkSupport
 internal import AffinityCore
 internal import AffinityNet
-internal import AffinityBenchmarkSupport
 internal import Foundation
 internal import Synchronization
 

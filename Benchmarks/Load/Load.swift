@@ -1,6 +1,6 @@
+internal import AffinityBenchmarkSupport
 internal import AffinityCore
 internal import AffinityNet
-internal import AffinityBenchmarkSupport
 
 /// Fills a data folder with entries, through the service and its durable log, many commands at a time.
 @main enum Load {

@@ -1,5 +1,5 @@
-import Foundation
 import AffinityTestSupport
+import Foundation
 import Testing
 
 /// All tests of faults: one after the other, because they measure a machine's worth of load.

@@ -1,5 +1,5 @@
-import Foundation
 import AffinityTestSupport
+import Foundation
 import Testing
 
 extension Faults {

@@ -1,6 +1,6 @@
+import AffinityTestSupport
 import Foundation
 import Glibc
-import AffinityTestSupport
 import Testing
 
 extension Faults {

@@ -1,7 +1,7 @@
 import AffinityCore
 import AffinityNet
-import Synchronization
 import AffinityTestSupport
+import Synchronization
 import Testing
 
 @testable import AffinityGateway

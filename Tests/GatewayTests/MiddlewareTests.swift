@@ -1,6 +1,6 @@
 import AffinityCore
-import Synchronization
 import AffinityTestSupport
+import Synchronization
 import Testing
 
 @testable import AffinityGateway

@@ -1,7 +1,7 @@
 import AffinityCore
+import AffinityTestSupport
 import AffinityTesting
 import Foundation
-import AffinityTestSupport
 import Testing
 
 /// What every memstore owes its replica.

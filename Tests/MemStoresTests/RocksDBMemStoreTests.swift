@@ -1,8 +1,8 @@
 import AffinityCore
 import AffinityRocksDB
 import AffinityRocksDBMemStore
-import Foundation
 import AffinityTestSupport
+import Foundation
 import Testing
 
 /// What is of the engine on disk alone.

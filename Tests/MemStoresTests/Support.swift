@@ -2,9 +2,9 @@ import AffinityCore
 import AffinityMemStores
 import AffinityRocksDB
 import AffinityRocksDBMemStore
+import AffinityTestSupport
 import AffinityTesting
 import Foundation
-import AffinityTestSupport
 import Testing
 
 /// The engines that pass the same tests.

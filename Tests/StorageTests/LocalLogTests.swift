@@ -1,10 +1,10 @@
 import AffinityCore
 import AffinityLocalLog
 import AffinityRocksDB
+import AffinityTestSupport
 import AffinityTesting
 import Foundation
 import Glibc
-import AffinityTestSupport
 import Testing
 
 /// What is of the embedded log alone: crashes, damage, a full disk.

@@ -1,10 +1,10 @@
 import AffinityCore
 import AffinityLocalLog
 import AffinityRocksDB
+import AffinityTestSupport
 import AffinityTesting
 import Foundation
 import Synchronization
-import AffinityTestSupport
 import Testing
 
 let shared = RocksDBShared(cacheBytes: 8 << 20, writeBufferBytes: 64 << 20)

@@ -1,6 +1,6 @@
+import AffinityTestSupport
 import Foundation
 import Synchronization
-import AffinityTestSupport
 
 /// Writers and readers that put a service under load, with a `Ledger` of what they have seen.
 ///

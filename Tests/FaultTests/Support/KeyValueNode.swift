@@ -1,5 +1,5 @@
-import Foundation
 import AffinityTestSupport
+import Foundation
 
 /// Starts `KeyValue` on a data folder.
 enum KeyValueNode {

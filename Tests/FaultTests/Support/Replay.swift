@@ -2,9 +2,9 @@ import AffinityLocalLog
 import AffinityNet
 import AffinityRocksDB
 import AffinityRocksDBMemStore
+import AffinityTestSupport
 import Foundation
 import Synchronization
-import AffinityTestSupport
 
 @testable import AffinityCore
 

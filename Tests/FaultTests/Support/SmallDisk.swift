@@ -1,6 +1,6 @@
+import AffinityTestSupport
 import Foundation
 import Glibc
-import AffinityTestSupport
 
 /// A file system of a few MiB in memory, gone with the value. `nil` where the test must not mount.
 final class SmallDisk: Sendable {

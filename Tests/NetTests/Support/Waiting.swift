@@ -1,7 +1,7 @@
 import AffinityNet
+import AffinityTestSupport
 import Glibc
 import Synchronization
-import AffinityTestSupport
 
 /// Counts from any thread.
 final class Counter: Sendable {
