@@ -178,11 +178,12 @@ final class LogWriter: Sendable {
 
     private func write(_ batch: inout RocksDBBatch, _ entries: [Entry], _ database: RocksDB?) -> LogError? {
         if batch.isEmpty { return nil }
-        for (stream, end) in ends(entries) { batch.put(LogSchema.endKey(stream.id), LogSchema.bytes(end.rawValue)) }
+        let ends = ends(entries)
+        for (stream, end) in ends { batch.put(LogSchema.endKey(stream.id), LogSchema.bytes(end.rawValue)) }
         do {
             guard let database else { throw LogError(.io, "the log is being opened again") }
             try database.write(batch, sync: true)
-            for (stream, end) in ends(entries) { stream.advance(to: end) }
+            for (stream, end) in ends { stream.advance(to: end) }
             return nil
         } catch {
             let error = LogError(error)
