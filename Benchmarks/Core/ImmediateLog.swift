@@ -40,6 +40,7 @@ final class ImmediatePartitionLog: PartitionLog, @unchecked Sendable {
     }
 
     func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> { .zero..<Offset(ends[changelog]) }
+    func end(_ changelog: Int) -> Offset { Offset(ends[changelog]) }
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         throw LogError(.outOfRange, "this log keeps nothing")
     }

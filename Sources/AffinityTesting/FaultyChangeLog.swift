@@ -197,6 +197,8 @@ final class FaultyPartitionLog: PartitionLog {
         return try await base.read(changelog, from: offset, maxBytes: maxBytes)
     }
 
+    func end(_ changelog: Int) -> Offset { base.end(changelog) }
+
     func waitForRecords(_ changelog: Int, beyond offset: Offset) async throws(LogError) {
         try await base.waitForRecords(changelog, beyond: offset)
     }

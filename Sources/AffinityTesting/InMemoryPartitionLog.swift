@@ -43,6 +43,10 @@ final class InMemoryPartitionLog: PartitionLog {
         return contents.first..<contents.end
     }
 
+    func end(_ changelog: Int) -> Offset {
+        log.state.withLock { $0.contents[partition]?[names[changelog]]?.end } ?? .zero
+    }
+
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         let contents = try contents(changelog)
         guard offset >= contents.first && offset <= contents.end else {

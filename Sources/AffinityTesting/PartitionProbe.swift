@@ -97,6 +97,7 @@ private final class ProbeLog: PartitionLog, @unchecked Sendable {
     }
 
     func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> { throw LogError(.closed, "a probe") }
+    func end(_ changelog: Int) -> Offset { Offset(ends[changelog, default: 0]) }
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         throw LogError(.closed, "a probe's log cannot be read")
     }

@@ -113,7 +113,14 @@ public protocol PartitionLog: AnyObject, Sendable {
     /// The first offset that may hold a record, and the offset that the next record will get.
     func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset>
 
-    /// Reads records from `offset` on, at least one if there is one, about `maxBytes` of them.
+    /// Where a changelog ends as the log last heard of it, at no cost: a log that others write to looks every
+    /// `storage.poll`, so it may be that old.
+    ///
+    /// Called on the executor that the log was opened with (PROTOCOL W6).
+    func end(_ changelog: Int) -> Offset
+
+    /// Reads records from `offset` on, at least one if there is one, about `maxBytes` of them. What takes an offset
+    /// and is no record (a transaction's marker, what it aborted) is passed over: `next` lies behind it.
     ///
     /// - Throws: `outOfRange` if `offset` lies beyond the end or before the first offset.
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage

@@ -84,6 +84,8 @@ final class LocalPartitionLog: PartitionLog {
         return .zero..<streams[changelog].end
     }
 
+    func end(_ changelog: Int) -> Offset { streams[changelog].end }
+
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         try checkOpen()
         let stream = streams[changelog]

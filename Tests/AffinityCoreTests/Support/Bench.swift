@@ -90,6 +90,7 @@ final class HandLog: PartitionLog, @unchecked Sendable {
     }
 
     func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> { throw LogError(.closed, "by hand") }
+    func end(_ changelog: Int) -> Offset { Offset(ends[changelog, default: 0]) }
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         throw LogError(.closed, "by hand")
     }
