@@ -156,6 +156,19 @@ public final class InMemoryChangeLog: ChangeLog {
         return offset
     }
 
+    /// Takes an offset without a record, as the marker of a transaction does.
+    public func writeMarker(to partition: PartitionID, _ changelog: String) {
+        let use = state.withLock { state in
+            let end = state.contents[partition]?[changelog]?.end ?? .zero
+            state.contents[partition, default: [:]][changelog, default: Contents()].end = end.next
+            return state.uses[partition]?.log
+        }
+        use?.advance(changelog, to: end(partition, changelog))
+    }
+
+    /// Removes every changelog of a partition: the next record gets the first offset again.
+    public func removeAll(_ partition: PartitionID) { state.withLock { $0.contents[partition] = nil } }
+
     /// Removes the records before `offset`, as a retention by time does; reads before it throw `outOfRange`.
     public func removeRecords(_ partition: PartitionID, _ changelog: String, before offset: Offset) {
         state.withLock { state in

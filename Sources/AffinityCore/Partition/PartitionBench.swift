@@ -16,9 +16,7 @@ package final class PartitionBench<P: Partition> {
     ) throws(AssemblyError) {
         self.partition = partition
         core = try PartitionCore<P>()
-        let places = core.stores.map {
-            Checkpoint.Place(changelog: $0.name, next: .zero, last: .zero, fingerprint: 0)
-        }
+        let places = core.stores.map { Checkpoint.Place(changelog: $0.name, next: .zero) }
         state = StateStore(
             partition: partition, stores: core.stores, memstore: memstore, log: log,
             checkpoint: Checkpoint(log: 1, epoch: .none, level: clock.now, places: places), node: NodeID("probe"),
@@ -66,7 +64,10 @@ package final class PartitionBench<P: Partition> {
     /// Takes the log's word on records.
     ///
     /// - Returns: why a replica would have to step down, if it would.
-    package func acknowledge(_ acks: [LogAck]) -> String? { state.acknowledge(acks)?.reason }
+    package func acknowledge(_ acks: [LogAck]) -> String? {
+        guard case .stepDown(let stepDown) = state.acknowledge(acks) else { return nil }
+        return stepDown.reason
+    }
 
     /// Registers for every change from now on.
     package func observe(_ body: @escaping (Change) -> Void) { state.observe(body) }

@@ -20,6 +20,13 @@ public struct PartitionEnvironment: Sendable {
     public var deadline: Duration
     /// How long the log keeps tombstones; a memstore that missed half of it is made anew (PROTOCOL §7).
     public var deleteRetention: Duration
+    /// How long the log keeps every record before compaction may take it (PROTOCOL §5).
+    public var compactionLag: Duration
+    /// How often a master looks whether others have written to its changelogs (PROTOCOL W6).
+    public var poll: Duration
+    /// Whether a query waits for the log's proof that no other master could have acknowledged a write before it read
+    /// (PROTOCOL Q3). Without, the coordinator is trusted.
+    public var provesReads: Bool
     /// How long a replica that failed waits before it tries again.
     public var retry: Duration
 
@@ -28,7 +35,8 @@ public struct PartitionEnvironment: Sendable {
         node: NodeID, clock: any NodeClock, random: @escaping @Sendable () -> UInt64,
         memstores: any MemStoreEngine, log: any ChangeLog, coordinator: any Coordinator, report: @escaping Reporter,
         limits: StateLimits = StateLimits(), deadline: Duration = .seconds(10),
-        deleteRetention: Duration = .seconds(86_400), retry: Duration = .seconds(1)
+        deleteRetention: Duration = .seconds(86_400), compactionLag: Duration = .seconds(86_400),
+        poll: Duration = .milliseconds(100), provesReads: Bool = false, retry: Duration = .seconds(1)
     ) {
         self.node = node
         self.clock = clock
@@ -40,6 +48,9 @@ public struct PartitionEnvironment: Sendable {
         self.limits = limits
         self.deadline = deadline
         self.deleteRetention = deleteRetention
+        self.compactionLag = compactionLag
+        self.poll = poll
+        self.provesReads = provesReads
         self.retry = retry
     }
 }

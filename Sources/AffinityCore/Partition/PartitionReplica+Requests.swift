@@ -92,7 +92,37 @@ extension PartitionReplica {
         if !envelope.positions.isEmpty, let position = envelope.positions[id.number] {
             try await wait(for: position, envelope)
         }
-        return try readNow(query)
+        guard provesReads else { return try readNow(query) }
+        // After the read, so that a pause of the process in between, however long, cannot make it stale.
+        let answer = Result { () throws(AskError) in try readNow(query) }
+        try await prove(envelope)
+        return try answer.get()
+    }
+
+    /// Returns once the log has shown that nobody else was master when this was called (Q3).
+    @usableFromInline func prove(_ envelope: Envelope) async throws(AskError) {
+        let deadline = deadline(envelope, at: environment.clock.monotonic)
+        guard proofs.count < environment.limits.waiting else {
+            throw AskError(.notApplied, .overloaded, "too many queries wait for the log's proof of mastership")
+        }
+        arm(deadline)
+        let failure: AskError? = await withUnsafeContinuation { continuation in
+            guard isServing else { return continuation.resume(returning: notServing()) }
+            if proofs.wait(deadline, continuation) { appendProof() }
+        }
+        if let failure { throw failure }
+    }
+
+    private func appendProof() {
+        let generation = generation
+        state?.appendSettled { [weak self] settlement in
+            guard settlement.failure == nil else { return }
+            self?.assumeIsolated { replica in
+                guard generation == replica.generation, replica.proofs.proved() else { return }
+                // Not in the turn that settles the one before.
+                replica.executor.post { replica.assumeIsolated { $0.appendProof() } }
+            }
+        }
     }
 
     /// Runs a query that waits for nothing.

@@ -9,24 +9,51 @@ extension PartitionReplica {
         let log = try await environment.log.open(id, changelogs: changelogs, executor: executor) { [weak self] acks in
             self?.assumeIsolated { $0.acknowledge(acks, of: generation) }
         }
+        restoring = log
+        defer { restoring = nil }
         do {
             let state = try await restore(log)
-            do { try core.rememberRestored(state) } catch {
-                damage = state.damage
-                await state.memstore.close()
-                throw error
-            }
             self.log = log
             self.state = state
-            give(.caughtUp(epoch, highest: state.applied.epoch))
+            give(.caughtUp(epoch, highest: max(state.applied.epoch, state.fold.highest)))
         } catch {
             await log.close()
             throw error
         }
     }
 
+    /// C2, C3: reads the log to the claims, and rewrites what is in doubt.
+    func repair(_ epoch: Epoch) async throws {
+        guard let state, let log else { return }
+        if state.isShared {
+            restoring = log
+            defer { restoring = nil }
+            try await read(log, to: try await bounds(log).map(\.upperBound), into: state)
+            guard machine.state == .repairing(epoch) else { return }
+            // Behind the claims too: whoever claimed later serves, or will.
+            if state.fold.highest > epoch { return give(.overtaken(epoch, by: state.fold.highest)) }
+        }
+        try state.conclude()
+        do { try core.rememberRestored(state) } catch {
+            damage = state.damage
+            throw error
+        }
+        let late = try state.rewrite(olderThan: environment.compactionLag) { [weak self] settlement in
+            if settlement.failure == nil { self?.assumeIsolated { $0.give(.repaired(epoch)) } }
+        }
+        guard !late.isEmpty else { return }
+        environment.report(
+            Report(
+                .error, "records in doubt are older than the compaction lag: the last good values may be lost",
+                [
+                    ("partition", id.description), ("keys", late.prefix(100).joined(separator: ", ")),
+                    ("count", String(late.count)),
+                ]))
+    }
+
     private func restore(_ log: any PartitionLog) async throws -> StateStore {
         let ends = try await bounds(log)
+        try checkKnown(ends)
         if let damage {
             let state = try await rebuild(log, ends, because: damage)
             self.damage = nil
@@ -41,6 +68,18 @@ extension PartitionReplica {
             return try await rebuild(log, ends, because: error.reason)
         } catch let misfit as Misfit {
             return try await rebuild(log, ends, because: misfit.reason)
+        }
+    }
+
+    /// A log that a replica of this process has served must be the same when it comes back to it. If it is not, the
+    /// replica does not serve: what it would make of another log is not what it has acknowledged.
+    private func checkKnown(_ ends: [Range<Offset>]) throws(LogError) {
+        guard let known else { return }
+        for (changelog, end) in ends.map(\.upperBound).enumerated() where end < known.position.offsets[changelog] {
+            throw LogError(
+                .shape,
+                "\(core.stores[changelog].name): the changelog ends at \(end), but was served up to "
+                    + "\(known.position.offsets[changelog]): it was made anew, or has lost records")
         }
     }
 
@@ -86,12 +125,10 @@ extension PartitionReplica {
         }
         let places = core.stores.indices.map { index in
             former?.places.first { $0.changelog == core.stores[index].name }
-                ?? Checkpoint.Place(
-                    changelog: core.stores[index].name, next: bounds[index].lowerBound, last: .zero, fingerprint: 0)
+                ?? Checkpoint.Place(changelog: core.stores[index].name, next: bounds[index].lowerBound)
         }
-        let checkpoint = Checkpoint(
-            log: former?.log ?? 0, epoch: former?.epoch ?? .none, level: former?.level ?? environment.clock.now,
-            places: places)
+        var checkpoint = former ?? Checkpoint(level: environment.clock.now, places: [])
+        checkpoint.places = places
         if former != nil {
             do { mistake = try await misfit(checkpoint, log, bounds) } catch {
                 await memstore.close()
@@ -100,8 +137,9 @@ extension PartitionReplica {
         }
         let (partitions, effects) = (partitions, effects)
         let state = StateStore(
-            partition: id, stores: core.stores, memstore: memstore, log: log, checkpoint: checkpoint,
-            node: environment.node, clock: environment.clock, random: RandomSource(environment.random),
+            partition: id, stores: core.stores, memstore: memstore, log: log,
+            isShared: !environment.log.isExclusive, checkpoint: checkpoint, node: environment.node,
+            clock: environment.clock, random: RandomSource(environment.random),
             limits: environment.limits, wasResumed: former != nil,
             route: { Partitioner.partition(bytes: $0, of: partitions) },
             deliver: { effects.deliver($0, $1) })
@@ -132,17 +170,15 @@ extension PartitionReplica {
     }
 
     /// Applies the changelogs from the state's position to `ends`; closes the memstore if it cannot.
-    ///
-    /// On an exclusive log everything that stands there is as good as acknowledged, so each changelog is applied by
-    /// itself: nobody sees the state before all of them are at their ends.
     private func read(
         _ log: any PartitionLog, to ends: [Range<Offset>], into state: StateStore
     ) async throws -> StateStore {
         do {
-            guard environment.log.isExclusive else {
-                throw LogError(.shape, "only a log with a single writer can be restored from")
+            if state.isShared { try await readUncovered(log, ends, into: state) }
+            try await read(log, to: ends.map(\.upperBound), into: state)
+            if let known, state.applied.log != 0, state.applied.log != known.number {
+                throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")
             }
-            for changelog in ends.indices { try await read(log, changelog, to: ends, into: state) }
             return state
         } catch {
             await state.memstore.close()
@@ -153,23 +189,37 @@ extension PartitionReplica {
         }
     }
 
-    private func read(
-        _ log: any PartitionLog, _ changelog: Int, to ends: [Range<Offset>], into state: StateStore
+    /// Reads again what the memstore had applied and no `a` had covered: their keys are unsettled (R3).
+    private func readUncovered(
+        _ log: any PartitionLog, _ ends: [Range<Offset>], into state: StateStore
     ) async throws {
-        let end = ends[changelog].upperBound
-        var first: LogPage?
-        while case let next = state.applied.places[changelog].next, next < end {
+        for (changelog, place) in state.applied.places.enumerated() {
+            var next = max(place.covered, ends[changelog].lowerBound)
+            while next < place.next {
+                let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
+                guard page.next > next else { break }
+                state.takeUncovered(page, of: changelog)
+                next = page.next
+            }
+        }
+    }
+
+    /// The one reader: of bootstrap and of a claimant; only its end differs (R1 to R4).
+    private func read(_ log: any PartitionLog, to ends: [Offset], into state: StateStore) async throws {
+        var first: [LogPage?] = ends.map { _ in nil }
+        while let changelog = state.changelogToRead(ends) {
             if isStopping { throw LogError(.closed, "the node stops while the log is read") }
+            let next = state.readNext(changelog)
             let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
             guard page.next > next else {
-                throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(end)")
+                throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(ends[changelog])")
             }
-            if let reason = missed(page, at: next, after: first, state) {
+            if let reason = missed(page, at: next, after: first[changelog], state) {
                 throw Misfit(reason: "\(core.stores[changelog].name): \(reason)")
             }
-            if first == nil { first = page }
-            let isLevel = page.next >= end && changelog == ends.count - 1
-            try state.restore(page, changelog: changelog, isLevel: isLevel)
+            if first[changelog] == nil { first[changelog] = page }
+            let isLevel = ends.indices.allSatisfy { ($0 == changelog ? page.next : state.readNext($0)) >= ends[$0] }
+            try state.take(page, of: changelog, isLevel: isLevel)
         }
     }
 

@@ -23,13 +23,21 @@ public actor PartitionReplica<P: Partition> {
     /// of 128 bits each time it is read.
     @usableFromInline let patience: Int64
     @usableFromInline let longest: Int64
+    /// Whether a query waits for the log's word (Q3).
+    @usableFromInline nonisolated let provesReads: Bool
     let partitions: Int
     let effects: EffectRunner
     private nonisolated let inbox = ReplicaInbox()
     var log: (any PartitionLog)?
+    /// The log that is being read, to be closed if the replica has to stop meanwhile.
+    var restoring: (any PartitionLog)?
+    /// What the log was when the replica last served: one that is shorter, or has another number, is not the same.
+    var known: KnownLog?
     /// Counts the openings of log and memstore: word about a former one is ignored.
     var generation = 0
     @usableFromInline var admission: Admission
+    /// Queries that wait for the log's proof of mastership (Q3).
+    @usableFromInline var proofs = LogProofs()
     /// What was found damaged in the memstore: the next restore begins without it.
     var damage: String?
     /// Ends a restore that is under way.
@@ -46,6 +54,7 @@ public actor PartitionReplica<P: Partition> {
         self.partitions = partitions
         self.executor = executor
         self.environment = environment
+        provesReads = environment.provesReads
         patience = environment.deadline.wholeNanoseconds
         longest = environment.limits.handler.wholeNanoseconds
         self.effects = effects
@@ -81,6 +90,7 @@ public actor PartitionReplica<P: Partition> {
                 guard !replica.isStopping else { return }
                 replica.isStopping = true
                 replica.give(.drain)
+                if let log = replica.restoring { Task(executorPreference: executor) { await log.close() } }
             }
         }
     }
@@ -108,8 +118,13 @@ public actor PartitionReplica<P: Partition> {
             await giveFailures(of: epoch) { try await self.catchUp(epoch) }
         case .claim(let epoch):
             state?.begin(epoch, newLog: environment.random() | 1)
-            append(.claim, then: .claimed(epoch))
-        case .settle(let epoch): append(.settled, then: .settled(epoch))
+            state?.claim { [inbox] _ in inbox.give(.claimed(epoch)) }
+        case .repair(let epoch): await giveFailures(of: epoch) { try await self.repair(epoch) }
+        case .settle(let epoch):
+            // A failure needs no word of its own: whoever gave the mastership up has reported why.
+            state?.appendSettled { [inbox] settlement in
+                if settlement.failure == nil { inbox.give(.settled(epoch)) }
+            }
         case .serve(let epoch): serve(epoch)
         case .renew(let grant):
             do throws(CoordinatorError) { try await environment.coordinator.renew(id, above: grant) } catch {
@@ -143,20 +158,13 @@ public actor PartitionReplica<P: Partition> {
         environment.report(Report(.error, "partition failed", [("partition", id.description), ("reason", reason)]))
     }
 
-    /// Appends a control record to every changelog. A failure needs no word of its own: whoever gave the mastership
-    /// up has reported why.
-    private func append(_ kind: ControlRecord.Kind, then event: PartitionStateMachine.Event) {
-        state?.appendControl(kind) { [inbox] settlement in
-            if settlement.failure == nil { inbox.give(event) }
-        }
-    }
-
     private func serve(_ epoch: Epoch) {
         isMaster = true
         core.partition.becameMaster(of: id, epoch: epoch)
         environment.report(
             Report(.info, "partition serves", [("partition", id.description), ("epoch", epoch.description)]))
         armTimer()
+        watchLog()
     }
 
     /// Lets go of memstore and log; whoever still waits is told so.
@@ -171,6 +179,10 @@ public actor PartitionReplica<P: Partition> {
             core.partition.becameStandby(of: id)
         }
         guard let state else { return }
+        if state.isShared, state.applied.log != 0 {
+            known = KnownLog(number: state.applied.log, position: state.position)
+        }
+        proofs.fail(AskError(.notApplied, .notReady, reason))
         state.abandon(reason)
         await log?.close()
         // A flush that fails costs a longer replay, nothing else.
@@ -184,11 +196,17 @@ public actor PartitionReplica<P: Partition> {
 
     private func drain() {
         admission.refuseAll(AskError(.notApplied, .draining, "the partition is stopping"))
-        guard let state, !state.isIdle else { return give(.drained) }
+        guard let state else { return give(.drained) }
+        if state.isIdle { finishDraining(state) }
         // A log that does not answer must not keep the node from stopping.
         executor.schedule(at: environment.clock.monotonic.advanced(by: environment.deadline)) { [weak self] in
             self?.assumeIsolated { $0.giveUpDraining() }
         }
+    }
+
+    /// On a shared log a last settled covers the last commands: then the next master has nothing to rewrite.
+    private func finishDraining(_ state: StateStore) {
+        if state.owesCover { state.appendSettled { _ in } } else { give(.drained) }
     }
 
     private func giveUpDraining() {
@@ -203,9 +221,18 @@ public actor PartitionReplica<P: Partition> {
     /// Takes acknowledgements. Called on the executor, once a batch.
     func acknowledge(_ acks: [LogAck], of generation: Int) {
         guard generation == self.generation, let state else { return }
-        if let stepDown = state.acknowledge(acks) { return self.stepDown(stepDown, state) }
+        follow(state.acknowledge(acks), state)
+    }
+
+    /// Does what the log's word asks for.
+    func follow(_ verdict: StateStore.Verdict, _ state: StateStore) {
+        switch verdict {
+        case .good: break
+        case .read(let gap): read(gap, state)
+        case .stepDown(let stepDown): return self.stepDown(stepDown, state)
+        }
         if admission.hasWaiting { admission.admit(state.pendingCount, state.pendingBytes) }
-        if machine.state == .draining, state.isIdle { give(.drained) }
+        if machine.state == .draining, state.isIdle { finishDraining(state) }
     }
 
     /// Gives the mastership up if the memstore has turned out to be damaged: it is made anew on the way back.
@@ -214,11 +241,12 @@ public actor PartitionReplica<P: Partition> {
         stepDown(StateStore.StepDown(reason: "the memstore is damaged: \(damage)", isRetriable: true), state)
     }
 
-    private func stepDown(_ stepDown: StateStore.StepDown, _ state: StateStore) {
+    func stepDown(_ stepDown: StateStore.StepDown, _ state: StateStore) {
         if let damage = state.damage { self.damage = damage }
         let epoch = machine.epoch
         generation += 1
         machine.suspendServing(stepDown.reason)
+        proofs.fail(AskError(.notApplied, .notReady, stepDown.reason))
         state.abandon(stepDown.reason)
         admission.refuseAll(AskError(.notApplied, .notReady, stepDown.reason))
         give(
@@ -242,6 +270,7 @@ public actor PartitionReplica<P: Partition> {
         admission.expire(at: now)
         if let state {
             state.expire(at: now)
+            proofs.expire(at: now)
             if isServing, let expiry = state.answered.nextExpiry, expiry <= environment.clock.now,
                 admission.hasPlace(state.pendingCount, state.pendingBytes)
             {
@@ -256,7 +285,7 @@ public actor PartitionReplica<P: Partition> {
     func armTimer() {
         guard let state else { return }
         let soonest = environment.clock.monotonic.advanced(by: .milliseconds(1))
-        let next = min(state.earliestDeadline, admission.earliestDeadline)
+        let next = min(state.earliestDeadline, admission.earliestDeadline, proofs.earliestDeadline)
         if next != .never { arm(max(next, soonest)) }
         armExpiry()
     }

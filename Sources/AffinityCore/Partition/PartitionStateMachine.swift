@@ -1,13 +1,14 @@
 /// The life of a replica, as a value: what happened goes in, what is to be done comes out. Does nothing itself.
 ///
-///     starting → catchingUp → claiming → serving → draining → stopped
-///                    ↑____________________________|  failed, and tried again under a higher epoch
+///     starting → catchingUp → claiming → repairing → serving → draining → stopped
+///                    ↑_________________________________________|  failed, and tried again under a higher epoch
 struct PartitionStateMachine {
     enum State: Equatable {
         case starting
         case standby(master: NodeID?)
         case catchingUp(Epoch)
         case claiming(Epoch)
+        case repairing(Epoch)
         case serving(Epoch)
         case failed(String)
         case draining
@@ -21,6 +22,10 @@ struct PartitionStateMachine {
         case caughtUp(Epoch, highest: Epoch)
         /// The claim is acknowledged in every changelog.
         case claimed(Epoch)
+        /// The log is read to the claims, and what was in doubt is rewritten.
+        case repaired(Epoch)
+        /// A higher epoch stands in the log, before the claims or behind them.
+        case overtaken(Epoch, by: Epoch)
         /// The settled is acknowledged in every changelog.
         case settled(Epoch)
         /// What was under way could not be done; without an epoch it is the coordinator that could not be joined.
@@ -38,6 +43,8 @@ struct PartitionStateMachine {
         case catchUp(Epoch)
         /// Append a claim (C1).
         case claim(Epoch)
+        /// Read the log to the claims (C2), rewrite what is in doubt (C3).
+        case repair(Epoch)
         /// Append a settled (C4).
         case settle(Epoch)
         case serve(Epoch)
@@ -61,7 +68,7 @@ struct PartitionStateMachine {
     /// The epoch of the mastership that is being gained or held.
     var epoch: Epoch {
         switch state {
-        case .catchingUp(let epoch), .claiming(let epoch), .serving(let epoch): epoch
+        case .catchingUp(let epoch), .claiming(let epoch), .repairing(let epoch), .serving(let epoch): epoch
         default: .none
         }
     }
@@ -87,8 +94,12 @@ struct PartitionStateMachine {
             guard epoch > highest else { return .renew(above: highest.grant) }
             state = .claiming(epoch)
             return .claim(epoch)
-        case (.claiming(let epoch), .claimed(epoch)): return .settle(epoch)
-        case (.claiming(let epoch), .settled(epoch)):
+        case (.claiming(let epoch), .claimed(epoch)):
+            state = .repairing(epoch)
+            return .repair(epoch)
+        case (.repairing(let epoch), .overtaken(epoch, let other)): return .renew(above: other.grant)
+        case (.repairing(let epoch), .repaired(epoch)): return .settle(epoch)
+        case (.repairing(let epoch), .settled(epoch)):
             state = .serving(epoch)
             return .serve(epoch)
         case (_, .failed(let reason, let isRetriable, let epoch)):
@@ -96,7 +107,7 @@ struct PartitionStateMachine {
             state = .failed(reason)
             return isRetriable ? .releaseAndRetry : .release
         case (.failed, .retry): return retry()
-        case (_, .caughtUp), (_, .claimed), (_, .settled), (_, .retry), (_, .drained):
+        case (_, .caughtUp), (_, .claimed), (_, .overtaken), (_, .repaired), (_, .settled), (_, .retry), (_, .drained):
             // Word of something that was given up meanwhile.
             return .none
         }
@@ -146,7 +157,7 @@ struct PartitionStateMachine {
 
     var role: ReplicaStatus.Role {
         switch state {
-        case .claiming, .serving: .master
+        case .claiming, .repairing, .serving: .master
         case .standby: .standby
         default: .none
         }
@@ -158,6 +169,7 @@ struct PartitionStateMachine {
         case .standby: .standby
         case .catchingUp: .catchingUp
         case .claiming: .claiming
+        case .repairing: .repairing
         case .serving: .serving
         case .failed: .failed
         case .draining: .handingOver

@@ -109,7 +109,7 @@ public final class Service<P: Partition>: Sendable {
         _ query: Q, _ envelope: Envelope = Envelope()
     ) async throws(AskError) -> Answer<Q.Reply> {
         let replica = replica(query.key)
-        guard replica.executor.isCurrent, envelope.positions.isEmpty else {
+        guard replica.executor.isCurrent, envelope.positions.isEmpty, !replica.provesReads else {
             return try await replica.read(query, envelope)
         }
         return try replica.readHere(query)

@@ -6,25 +6,64 @@ struct Checkpoint: Equatable {
         /// The offset of the next record to apply.
         var next: Offset
         /// The last record that was applied, and a hash of it; recognises another log under the same name.
-        var last: Offset
-        var fingerprint: UInt64
+        var last = Offset.zero
+        var fingerprint: UInt64 = 0
+        /// The first record that was applied and is not covered by an `a` (R3); `next` if all are.
+        var covered: Offset
+        /// The doubtful keys of the changelog, and when the newest doubtful record of each was appended.
+        var doubtful: [[UInt8]: Timestamp] = [:]
+
+        init(changelog: String, next: Offset) {
+            self.changelog = changelog
+            self.next = next
+            covered = next
+        }
     }
 
     /// The random number that the log was given when it was first claimed; 0 while it is not known.
     var log: UInt64
-    /// The highest epoch read.
+    /// The epoch whose records are applied.
     var epoch: Epoch
+    /// Whether the settled of the epoch is still to come: then nothing of it counts yet (R2, C4).
+    var isOpen = false
+    /// The number of the last command of the epoch that was applied.
+    var number: UInt64 = 0
+    /// The greatest `a` of the epoch that was read.
+    var acknowledged: UInt64 = 0
     /// When the position was last level with the end of the log.
     var level: Timestamp
     var places: [Place]
 
-    private static let layout: UInt8 = 1
+    init(log: UInt64 = 0, epoch: Epoch = .none, level: Timestamp, places: [Place]) {
+        self.log = log
+        self.epoch = epoch
+        self.level = level
+        self.places = places
+    }
+
+    var position: Position { Position(places.map(\.next)) }
+
+    /// Keeps what is unsettled at this position.
+    mutating func note(_ unsettled: UnsettledKeys) {
+        for changelog in places.indices {
+            places[changelog].covered = unsettled.firstUncovered(changelog) ?? places[changelog].next
+            places[changelog].doubtful = unsettled.doubtful(changelog)
+        }
+    }
+}
+
+/// The bytes of a checkpoint.
+extension Checkpoint {
+    private static let layout: UInt8 = 2
 
     var bytes: [UInt8] {
         var bytes: [UInt8] = [Self.layout]
-        bytes.reserveCapacity(32 + places.count * 48)
+        bytes.reserveCapacity(48 + places.count * 64)
         bytes.appendBigEndian(log)
         bytes.appendBigEndian(epoch.rawValue)
+        bytes.append(isOpen ? 1 : 0)
+        bytes.appendBigEndian(number)
+        bytes.appendBigEndian(acknowledged)
         bytes.appendBigEndian(level.milliseconds)
         bytes.appendBigEndian(UInt16(places.count))
         for place in places {
@@ -33,37 +72,50 @@ struct Checkpoint: Equatable {
             bytes.appendBigEndian(place.next.rawValue)
             bytes.appendBigEndian(place.last.rawValue)
             bytes.appendBigEndian(place.fingerprint)
+            bytes.appendBigEndian(place.covered.rawValue)
+            bytes.appendBigEndian(UInt32(clamping: place.doubtful.count))
+            for (key, appended) in place.doubtful {
+                bytes.appendBigEndian(UInt32(clamping: key.count))
+                bytes.append(contentsOf: key)
+                bytes.appendBigEndian(appended.milliseconds)
+            }
         }
         return bytes
-    }
-
-    init(log: UInt64, epoch: Epoch, level: Timestamp, places: [Place]) {
-        self.log = log
-        self.epoch = epoch
-        self.level = level
-        self.places = places
     }
 
     /// Reads what `bytes` wrote; `nil` for anything else.
     init?(bytes: [UInt8]) {
         var reader = ByteReader(bytes)
         guard reader.number(UInt8.self) == Self.layout, let log = reader.number(UInt64.self),
-            let epoch = reader.number(UInt64.self), let level = reader.number(Int64.self),
-            let count = reader.number(UInt16.self)
+            let epoch = reader.number(UInt64.self), let isOpen = reader.number(UInt8.self),
+            let number = reader.number(UInt64.self), let acknowledged = reader.number(UInt64.self),
+            let level = reader.number(Int64.self), let count = reader.number(UInt16.self)
         else { return nil }
-        var places: [Place] = []
+        self.init(log: log, epoch: Epoch(rawValue: epoch), level: Timestamp(milliseconds: level), places: [])
+        (self.isOpen, self.number, self.acknowledged) = (isOpen != 0, number, acknowledged)
         for _ in 0..<count {
-            guard let length = reader.number(UInt16.self), let name = reader.bytes(Int(length)),
-                let next = reader.number(Int64.self), let last = reader.number(Int64.self),
-                let fingerprint = reader.number(UInt64.self)
-            else { return nil }
-            places.append(
-                Place(
-                    changelog: String(decoding: name, as: UTF8.self), next: Offset(next), last: Offset(last),
-                    fingerprint: fingerprint))
+            guard let place = Place(&reader) else { return nil }
+            places.append(place)
         }
         guard reader.isAtEnd else { return nil }
-        self.init(log: log, epoch: Epoch(rawValue: epoch), level: Timestamp(milliseconds: level), places: places)
+    }
+}
+
+extension Checkpoint.Place {
+    fileprivate init?(_ reader: inout ByteReader) {
+        guard let length = reader.number(UInt16.self), let name = reader.bytes(Int(length)),
+            let next = reader.number(Int64.self), let last = reader.number(Int64.self),
+            let fingerprint = reader.number(UInt64.self), let covered = reader.number(Int64.self),
+            let count = reader.number(UInt32.self)
+        else { return nil }
+        self.init(changelog: String(decoding: name, as: UTF8.self), next: Offset(next))
+        (self.last, self.fingerprint, self.covered) = (Offset(last), fingerprint, Offset(covered))
+        for _ in 0..<count {
+            guard let length = reader.number(UInt32.self), let key = reader.bytes(Int(length)),
+                let appended = reader.number(Int64.self)
+            else { return nil }
+            doubtful[key] = Timestamp(milliseconds: appended)
+        }
     }
 }
 

@@ -11,6 +11,7 @@ struct Queue<Element> {
     var count: Int { elements.count - head }
     var isEmpty: Bool { elements.count == head }
     var first: Element? { isEmpty ? nil : elements[head] }
+    var last: Element? { isEmpty ? nil : elements[elements.count - 1] }
 
     /// The number that the next element gets.
     var nextNumber: UInt64 { firstNumber + UInt64(count) }
@@ -29,6 +30,16 @@ struct Queue<Element> {
     }
 
     mutating func append(_ element: Element) { elements.append(element) }
+
+    /// Takes the last one out; its number is given out again.
+    mutating func removeLast() {
+        guard !isEmpty else { return }
+        elements.removeLast()
+        if head == elements.count {
+            elements.removeAll(keepingCapacity: true)
+            head = 0
+        }
+    }
 
     mutating func popFirst() -> Element? {
         guard !isEmpty else { return nil }

@@ -23,8 +23,8 @@ extension StateStore {
         var value: [UInt8]?
         var time: Timestamp
         var tags: [String]
-        /// Where the record must come to stand (W3).
-        var offset: Offset
+        /// Where the record is expected to stand, and, once it is acknowledged, where it does (W3).
+        var offset = Offset.zero
         var isControl = false
 
         /// What counts against the limits: key, value, and what the handler says of the change.
@@ -39,44 +39,113 @@ extension StateStore {
     struct Pending {
         var writes: [Write]
         var unacknowledged: Int
+        /// `n` and `a` of its records.
         var number: UInt64
+        var covers: UInt64
         var bytes: Int
-        var version: Version
+        /// The place of the write that its version is of; `nil` if it wrote nothing.
+        var last: Int?
+        /// When its records were handed over; on a shared log only.
+        var sent: MonotonicTime
         var deadline: MonotonicTime
         var waiter: Waiter
         var events: [any Event]
         var effects: [EffectWork]
         /// What its caller is told if its end is not waited for (W5).
         var lost: AskError.Outcome
+        /// Whether its version is another one than the command was told: a foreign record came between.
+        var hasMoved = false
+
+        var version: Version { last.map { Version(at: writes[$0].offset) } ?? .none }
+
+        mutating func move(_ write: Int, to offset: Offset) {
+            guard writes[write].offset != offset else { return }
+            writes[write].offset = offset
+            if write == last { hasMoved = true }
+        }
+    }
+
+    /// What is applied in one turn, in the order of the log.
+    struct Batch {
+        var writes: [MemStoreWrite] = []
+        var next: Checkpoint
+        /// What observers are told of each write beside it.
+        var notes: [(version: Version, position: Position, tags: [String])] = []
+        let isObserved: Bool
+        var isEmpty = true
+
+        init(next: Checkpoint, count: Int, isObserved: Bool) {
+            self.next = next
+            self.isObserved = isObserved
+            writes.reserveCapacity(count)
+        }
+
+        mutating func add(_ command: Pending) {
+            if command.writes.isEmpty { return }
+            isEmpty = false
+            for write in command.writes { next.places[write.store].next = write.offset.next }
+            for write in command.writes where !write.isControl {
+                let version = Version(at: write.offset)
+                add(
+                    MemStoreWrite(
+                        store: write.store, key: write.key,
+                        entry: write.value.map { StoredEntry(value: $0, version: version, time: write.time) }),
+                    version, write.tags)
+            }
+        }
+
+        mutating func add(_ write: MemStoreWrite, _ version: Version, _ tags: [String]) {
+            writes.append(write)
+            // Each command's own position: whoever goes on from that of a change must not miss the next one.
+            if isObserved { notes.append((version, next.position, tags)) }
+        }
     }
 
     /// Why a master must stop being one.
     struct StepDown {
         var reason: String
         var isRetriable: Bool
+
+        init(reason: String, isRetriable: Bool) {
+            self.reason = reason
+            self.isRetriable = isRetriable
+        }
+
+        /// The log did not take a record. One that it never takes leaves it as it was: the next epoch goes on behind.
+        init(_ error: LogError) {
+            self.init(
+                reason: "the log failed: \(error.reason)", isRetriable: error.isRetriable || error.code == .tooLarge)
+        }
     }
 
-    /// What the first `count` commands change, in the order of the log, before it is applied.
-    func changes(_ count: Int) throws(MemStoreError) -> [Change] {
+    /// What the replica has to do after the log's word.
+    enum Verdict {
+        case good
+        /// Read what somebody else wrote, and hand it to `fold`.
+        case read(Gap)
+        case stepDown(StepDown)
+
+        /// A failure comes before everything else.
+        func or(_ other: Verdict) -> Verdict {
+            if case .good = self { other } else { self }
+        }
+    }
+
+    /// What a batch changes, in the order of the log, before it is applied.
+    func changes(_ batch: Batch) throws(MemStoreError) -> [Change] {
         struct Place: Hashable { var store: Int; var key: [UInt8] }
+        guard batch.isObserved else { return [] }
         var newest: [Place: StoredEntry?] = [:]
         var changes: [Change] = []
-        var position = position
-        for command in 0..<count {
-            // Each command's own: whoever goes on from the position of a change must not miss the next one.
-            for write in pending[command].writes { position.offsets[write.store] = write.offset.next }
-            for write in pending[command].writes where !write.isControl {
-                let place = Place(store: write.store, key: write.key)
-                let version = Version(at: write.offset)
-                let old: StoredEntry? =
-                    if let known = newest[place] { known } else { try memstore.get(write.store, write.key) }
-                let new = write.value.map { StoredEntry(value: $0, version: version, time: write.time) }
-                newest[place] = .some(new)
-                changes.append(
-                    Change(
-                        store: stores[write.store].name, key: write.key, old: old, new: new, version: version,
-                        position: position, tags: write.tags))
-            }
+        for (write, note) in zip(batch.writes, batch.notes) {
+            let place = Place(store: write.store, key: write.key)
+            let old: StoredEntry? =
+                if let known = newest[place] { known } else { try memstore.get(write.store, write.key) }
+            newest[place] = .some(write.entry)
+            changes.append(
+                Change(
+                    store: stores[write.store].name, key: write.key, old: old, new: write.entry,
+                    version: note.version, position: note.position, tags: note.tags))
         }
         return changes
     }

@@ -1,38 +1,76 @@
-/// Reading the log: of one whose records are all as good as acknowledged (PROTOCOL §7).
+/// Reading the log: on a restart, and up to the claims of a new epoch (PROTOCOL §3, §7).
 extension StateStore {
-    /// Applies a page of a changelog that is being restored.
+    /// Where to read on in a changelog.
+    func readNext(_ changelog: Int) -> Offset { isShared ? fold.next(changelog) : applied.places[changelog].next }
+
+    /// The changelog to read next, of those that are before `ends`; `nil` if none is.
+    ///
+    /// The one with the least that waits: what is decided in one changelog may wait for another one.
+    func changelogToRead(_ ends: [Offset]) -> Int? {
+        stores.indices.filter { readNext($0) < ends[$0] }.min { fold.waiting($0) < fold.waiting($1) }
+    }
+
+    /// Takes in a page of a changelog, and applies what is decided with it.
     ///
     /// - Parameter isLevel: whether the partition, all of its changelogs, is at the end of its log with this page.
     /// - Throws: `MemStoreError` from the memstore, and `LogError.corrupt` for a record of another log.
-    func restore(_ page: LogPage, changelog: Int, isLevel: Bool) throws {
-        var batch: [MemStoreWrite] = []
-        batch.reserveCapacity(page.records.count)
+    func take(_ page: LogPage, of changelog: Int, isLevel: Bool) throws {
+        if isLevel { applied.level = clock.now }
+        if isShared {
+            try commit(fold.take(page, of: changelog, &applied, &unsettled))
+        } else {
+            try commit(everything(in: page, of: changelog))
+        }
+    }
+
+    /// Remembers which of the records that were applied already are not covered (R3).
+    func takeUncovered(_ page: LogPage, of changelog: Int) {
+        for logged in page.records where logged.offset < applied.places[changelog].next {
+            guard let stamp = logged.record.headers.stamp, stamp.epoch == applied.epoch,
+                stamp.number > applied.acknowledged, logged.record.key != stores[changelog].controlKey
+            else { continue }
+            unsettled.apply(
+                changelog, logged.record.key, number: stamp.number, offset: logged.offset, appended: logged.appended,
+                isRewrite: applied.isOpen)
+        }
+    }
+
+    /// On a log that only this process writes to, everything that stands there is as good as acknowledged.
+    private func everything(in page: LogPage, of changelog: Int) -> LogFold.Decisions {
+        var decisions = LogFold.Decisions()
+        decisions.writes.reserveCapacity(page.records.count)
         let controlKey = stores[changelog].controlKey
         for logged in page.records {
             if let stamp = logged.record.headers.stamp { applied.epoch = max(applied.epoch, stamp.epoch) }
             if logged.record.key == controlKey {
-                try takeControl(logged, changelog)
+                decisions.controls.append((changelog, logged))
             } else {
-                let time = logged.record.headers.time ?? logged.appended
-                let version = Version(at: logged.offset)
-                let entry = logged.record.value.map { StoredEntry(value: $0, version: version, time: time) }
-                batch.append(MemStoreWrite(store: changelog, key: logged.record.key, entry: entry))
+                decisions.writes.append(logged.write(to: changelog))
             }
         }
         applied.places[changelog].next = page.next
+        applied.places[changelog].covered = page.next
         if let last = page.records.last {
             applied.places[changelog].last = last.offset
             applied.places[changelog].fingerprint = last.fingerprint
         }
-        if isLevel { applied.level = clock.now }
-        try memstore.commit(batch, checkpoint: applied.bytes)
-        nextOffsets[changelog] = page.next
-        ackOffsets[changelog] = page.next
-        position = Position(nextOffsets)
+        return decisions
+    }
+
+    /// Applies what was decided, in one batch with the position.
+    func commit(_ decisions: LogFold.Decisions) throws {
+        for control in decisions.controls { try takeControl(control.record, control.changelog) }
+        try memstore.commit(decisions.writes, checkpoint: applied.bytes)
+        position = applied.position
+        for changelog in stores.indices where claimed.isEmpty {
+            nextOffsets[changelog] = readNext(changelog)
+            ackOffsets[changelog] = nextOffsets[changelog]
+        }
     }
 
     private func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
-        guard let value = logged.record.value, let control = ControlRecord(bytes: value), let log = control.logNumber
+        guard logged.record.headers.stamp != nil, let value = logged.record.value,
+            let control = ControlRecord(bytes: value), control.kind == .settled, let log = control.logNumber
         else { return }
         if applied.log != 0, applied.log != log {
             throw LogError(

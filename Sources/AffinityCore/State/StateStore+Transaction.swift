@@ -8,8 +8,8 @@ struct OpenCommand {
     var undo: [(store: Int, key: [UInt8], entry: Overlay.Entry?)] = []
     var events: [any Event] = []
     var effects: [StateStore.EffectWork] = []
-    /// The version of what the command wrote last.
-    var version = Version.none
+    /// The place of what the command wrote last, in a store of the user's.
+    var last: Int?
     /// What its records carry.
     var bytes = 0
     var refusal: AskError?
@@ -38,7 +38,7 @@ struct OpenCommand {
         if !writes.isEmpty { writes = [] }
         if !events.isEmpty { events = [] }
         if !effects.isEmpty { effects = [] }
-        version = .none
+        last = nil
         bytes = 0
         refusal = nil
     }
@@ -54,7 +54,7 @@ extension StateStore {
     }
 
     /// The version of what the command, which still runs, wrote last.
-    @usableFromInline var currentVersion: Version { open.version }
+    @usableFromInline var currentVersion: Version { open.last.map { Version(at: open.writes[$0].offset) } ?? .none }
 
     /// Opens the transaction of a command, or the view of a query.
     @usableFromInline func begin() {
@@ -121,7 +121,7 @@ extension StateStore {
             nextOffsets[store] = write.offset.next
         }
         open.bytes += write.size
-        if store != AnsweredRequests.storeIndex { open.version = entry.version }
+        if store != AnsweredRequests.storeIndex { open.last = entry.write }
     }
 
     /// Why a write must be refused; found out before anything is touched (W2).

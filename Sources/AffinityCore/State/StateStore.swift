@@ -5,8 +5,9 @@
 /// memstore in one batch together with the position, drops them from the overlay, announces the changes and releases
 /// the answers, in that order and in one turn (PROTOCOL W2, W4).
 ///
-/// This file has that order; beside it are what is on its way (`+Pending`), the open command (`+Transaction`), scans (`+Scan`), the encoded and decoded
-/// entries (`+Typed`), restoring (`+Restore`), and deadlines and giving up (`+Waiting`).
+/// This file has that order; beside it are what is on its way (`+Pending`), the open command (`+Transaction`), scans
+/// (`+Scan`), the encoded and decoded entries (`+Typed`), reading the log (`+Restore`), claiming it (`+Claim`), what
+/// others write to it (`+Gap`), and deadlines and giving up (`+Waiting`).
 ///
 /// Confined to its replica. Called by `PartitionCore` and, through `Transaction` and `View`, by the handlers; calls
 /// the memstore and the log.
@@ -36,7 +37,9 @@
     let route: (_ routingBytes: [UInt8]) -> Int
     private let deliver: ([any Event], [EffectWork]) -> Void
     let memstore: any MemStore
-    private let log: any PartitionLog
+    let log: any PartitionLog
+    /// Whether others may write to the log too: then its rules for gaps, claims and unsettled keys are needed.
+    let isShared: Bool
     let node: NodeID
     /// Whether the memstore held something when it was opened.
     let wasResumed: Bool
@@ -50,17 +53,28 @@
     @exclusivity(unchecked) var applied: Checkpoint
     /// The offsets of `applied`, made once a batch because every answer carries them.
     @exclusivity(unchecked) @usableFromInline var position: Position
-    private(set) var epoch = Epoch.none
+    var epoch = Epoch.none
+    /// The keys that the next master rewrites (R3). Empty on a log that is not shared.
+    @exclusivity(unchecked) var unsettled: UnsettledKeys
+    /// What was read and is not decided (R1, R2).
+    var fold: LogFold
     @exclusivity(unchecked) var overlays: [Overlay]
     @exclusivity(unchecked) var pending = Queue<Pending>()
-    /// For each changelog, the commands whose acks are still to come, one entry a record.
-    @exclusivity(unchecked) private var awaited: [Queue<UInt64>]
+    /// For each changelog, the writes whose acks are still to come: the command's arrival and the place in it.
+    @exclusivity(unchecked) var awaited: [Queue<(command: UInt64, write: Int)>]
     /// The offset that the next record handed over must get, and the one that the next ack must name.
     @exclusivity(unchecked) var nextOffsets: [Offset]
     @exclusivity(unchecked) var ackOffsets: [Offset]
     /// `n` of the last command, and `a`: that of the last acknowledged one.
-    @exclusivity(unchecked) private var number: UInt64 = 0
-    @exclusivity(unchecked) private var acknowledged: UInt64 = 0
+    @exclusivity(unchecked) var number: UInt64 = 0
+    @exclusivity(unchecked) var acknowledged: UInt64 = 0
+    /// What others wrote between own records, and the claims that are on their way.
+    @exclusivity(unchecked) var gaps: Gaps
+    var claims: Claims?
+    /// Where the claims of the epoch stand.
+    var claimed: [Offset] = []
+    /// The number that a log gets which has none.
+    var newLog: UInt64 = 0
     @exclusivity(unchecked) @usableFromInline var pendingBytes = 0
     @exclusivity(unchecked) private var observers: [(Change) -> Void] = []
     @exclusivity(unchecked) var positionWaiters: [(position: Position, deadline: MonotonicTime, waiter: Waiter)] = []
@@ -71,13 +85,15 @@
 
     init(
         partition: PartitionID, stores: [AnyStore], memstore: any MemStore, log: any PartitionLog,
-        checkpoint: Checkpoint, node: NodeID, clock: any NodeClock, random: RandomSource, limits: StateLimits,
-        wasResumed: Bool, route: @escaping ([UInt8]) -> Int, deliver: @escaping ([any Event], [EffectWork]) -> Void
+        isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock, random: RandomSource,
+        limits: StateLimits, wasResumed: Bool, route: @escaping ([UInt8]) -> Int,
+        deliver: @escaping ([any Event], [EffectWork]) -> Void
     ) {
         self.partition = partition
         self.stores = stores
         self.memstore = memstore
         self.log = log
+        self.isShared = isShared
         self.node = node
         self.clock = clock
         self.random = random
@@ -91,6 +107,9 @@
         nextOffsets = checkpoint.places.map(\.next)
         ackOffsets = nextOffsets
         position = Position(nextOffsets)
+        unsettled = UnsettledKeys(doubtful: checkpoint.places.map(\.doubtful))
+        fold = LogFold(checkpoint, controlKeys: stores.map(\.controlKey))
+        gaps = Gaps(changelogs: stores.count)
         answered = AnsweredRequests(window: limits.idempotency)
         open = OpenCommand()
     }
@@ -102,28 +121,36 @@
 
     // MARK: - Handing over
 
-    /// Begins an epoch: from now on commands are numbered within it.
-    func begin(_ epoch: Epoch, newLog: UInt64) {
-        precondition(epoch > applied.epoch, "an epoch is above every epoch that was read")
-        self.epoch = epoch
-        number = 0
-        acknowledged = 0
-        if applied.log == 0 { applied.log = newLog }
-    }
-
-    /// Appends a claim (C1) or a settled (C4) to every changelog; `body` hears when all are acknowledged, or will
-    /// not be.
-    func appendControl(_ kind: ControlRecord.Kind, _ body: @escaping (Settlement) -> Void) {
-        let value = ControlRecord(kind, log: applied.log, node: node).bytes
+    /// Appends a settled to every changelog (C4, S1, W6, Q3); `body` hears when all are acknowledged, or will not be.
+    func appendSettled(_ body: @escaping (Settlement) -> Void) {
+        let value = ControlRecord(.settled, log: logNumber, node: node).bytes
         begin()
         for store in stores.indices {
-            let write = Write(
-                store: store, key: stores[store].controlKey, value: value, time: now, tags: [],
-                offset: nextOffsets[store], isControl: true)
-            nextOffsets[store] = write.offset.next
-            open.writes.append(write)
+            add(Write(store: store, key: stores[store].controlKey, value: value, time: now, tags: [], isControl: true))
         }
         hand(number: 0, deadline: .never, traceparent: nil, .call(body), lost: .unknown)
+    }
+
+    /// Hands over one record that no handler wrote, as a command of its own (C3, S1, §9).
+    func append(_ write: Write) {
+        begin()
+        add(write)
+        number += 1
+        hand(number: number, deadline: .never, traceparent: nil, .nobody, lost: .unknown)
+    }
+
+    /// `body` hears when everything that was handed over before is settled, or will not be.
+    func afterPending(_ body: @escaping (Settlement) -> Void) {
+        begin()
+        hand(number: 0, deadline: .never, traceparent: nil, .call(body), lost: .notApplied)
+    }
+
+    private func add(_ write: Write) {
+        var write = write
+        write.offset = nextOffsets[write.store]
+        nextOffsets[write.store] = write.offset.next
+        open.writes.append(write)
+        open.bytes += write.size
     }
 
     /// Ends the command: hands its records to the log, and queues its answer behind those before it.
@@ -145,8 +172,9 @@
     ) {
         let writes = open.takeWrites()
         let command = Pending(
-            writes: writes, unacknowledged: writes.count, number: number, bytes: open.bytes, version: open.version,
-            deadline: deadline, waiter: waiter, events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
+            writes: writes, unacknowledged: writes.count, number: number, covers: acknowledged, bytes: open.bytes,
+            last: open.last, sent: isShared ? clock.monotonic : .never, deadline: deadline, waiter: waiter,
+            events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
         let arrival = pending.nextNumber
         pendingBytes += open.bytes
         open.reset()
@@ -154,7 +182,7 @@
         if writes.isEmpty {
             settle()
         } else {
-            for write in writes { awaited[write.store].append(arrival) }
+            for (place, write) in writes.enumerated() { awaited[write.store].append((arrival, place)) }
             log.append(records(of: writes, number, traceparent))
         }
     }
@@ -171,81 +199,91 @@
     // MARK: - Acknowledgements
 
     /// Takes the log's word on records, applies what is settled by it, and releases the answers (W3, W4).
-    ///
-    /// - Returns: why the replica must step down, if it must.
-    func acknowledge(_ acks: [LogAck]) -> StepDown? {
-        for ack in acks {
-            if let stepDown = take(ack) { return settle() ?? stepDown }
+    func acknowledge(_ acks: [LogAck]) -> Verdict {
+        if claims != nil { return takeClaims(acks) }
+        // What stands in a gap comes first.
+        guard gaps.reading == nil else {
+            gaps.waiting += acks
+            return .good
+        }
+        for index in acks.indices {
+            switch take(acks[index]) {
+            case .good: break
+            case .read(let gap):
+                gaps.reading = gap
+                gaps.waiting = Array(acks[index...])
+                return settle().or(.read(gap))
+            case .stepDown(let stepDown): return settle().or(.stepDown(stepDown))
+            }
         }
         return settle()
     }
 
-    private func take(_ ack: LogAck) -> StepDown? {
+    /// An ack at the expected offset is good; what lies before one beyond it is somebody else's, and read first (W3).
+    private func take(_ ack: LogAck) -> Verdict {
         let offset: Offset
         switch ack.result {
         case .success(let good): offset = good
-        case .failure(let error):
-            // A record that the log does not take leaves it as it was: the next epoch goes on behind it.
-            let isRetriable = error.isRetriable || error.code == .tooLarge
-            return StepDown(reason: "the log failed: \(error.reason)", isRetriable: isRetriable)
+        case .failure(let error): return .stepDown(StepDown(error))
         }
         let expected = ackOffsets[ack.changelog]
-        guard offset == expected, let arrival = awaited[ack.changelog].popFirst() else {
+        if isShared, offset > expected { return .read(Gap(changelog: ack.changelog, range: expected..<offset)) }
+        guard offset == expected, let written = awaited[ack.changelog].popFirst() else {
             let name = stores[ack.changelog].name
-            return StepDown(
-                reason: "\(name): acknowledged at \(offset) instead of \(expected): somebody else wrote",
-                isRetriable: true)
+            return .stepDown(
+                StepDown(
+                    reason: "\(name): acknowledged at \(offset) instead of \(expected): somebody else wrote",
+                    isRetriable: true))
         }
         ackOffsets[ack.changelog] = offset.next
-        if let place = pending.offset(of: arrival) { pending[place].unacknowledged -= 1 }
-        return nil
+        guard let place = pending.offset(of: written.command) else { return .good }
+        pending[place].unacknowledged -= 1
+        if isShared {
+            gaps.contiguous[ack.changelog] = pending[place].sent
+            pending[place].move(written.write, to: offset)
+        }
+        return .good
     }
 
     /// Applies the commands at the head of the queue whose records are all acknowledged, and answers them in order.
-    @discardableResult private func settle() -> StepDown? {
+    @discardableResult func settle() -> Verdict {
         var count = 0
         while count < pending.count, pending[count].unacknowledged == 0 { count += 1 }
-        guard count > 0 else { return nil }
+        guard count > 0 || gaps.hasFolded else { return .good }
         var changes: [Change] = []
         do throws(MemStoreError) { changes = try apply(count) } catch {
             release(count, failure: "durable, but not applied here: \(error.reason)")
             if error.code == .corrupt { damage = error.reason }
-            return StepDown(
-                reason: "the memstore failed: \(error.reason)", isRetriable: error.isRetriable || damage != nil)
+            return .stepDown(
+                StepDown(
+                    reason: "the memstore failed: \(error.reason)", isRetriable: error.isRetriable || damage != nil))
         }
         for change in changes { for observer in observers { observer(change) } }
         release(count, failure: nil)
         releasePositionWaiters()
-        return nil
+        return .good
     }
 
     /// One batch into the memstore together with the position; then the overlay lets go of it.
     private func apply(_ count: Int) throws(MemStoreError) -> [Change] {
-        var batch: [MemStoreWrite] = []
-        batch.reserveCapacity(count)
-        var next = applied
-        var isEmpty = true
+        var batch = Batch(next: applied, count: count, isObserved: !observers.isEmpty)
+        batch.next.level = clock.now
         for place in 0..<count {
             acknowledged = max(acknowledged, pending[place].number)
-            for write in pending[place].writes {
-                isEmpty = false
-                next.places[write.store].next = write.offset.next
-                guard !write.isControl else { continue }
-                let version = Version(at: write.offset)
-                batch.append(
-                    MemStoreWrite(
-                        store: write.store, key: write.key,
-                        entry: write.value.map { StoredEntry(value: $0, version: version, time: write.time) }))
-            }
+            if isShared { for write in pending[place].writes { fold(before: write.offset, of: write.store, &batch) } }
+            batch.add(pending[place])
+            // The settled of its first master gives a log its number.
+            if pending[place].number == 0, !pending[place].writes.isEmpty { batch.next.log = logNumber }
+            if isShared { cover(pending[place], &batch.next) }
         }
-        guard !isEmpty else { return [] }
-        next.epoch = epoch
-        next.level = clock.now
-        mark(&next, count)
-        let reached = Position(next.places.map(\.next))
-        let changes = observers.isEmpty ? [] : try self.changes(count)
-        try memstore.commit(batch, checkpoint: next.bytes)
-        (applied, position) = (next, reached)
+        if isShared { foldRest(count, &batch) }
+        guard !batch.isEmpty else { return [] }
+        batch.next.epoch = epoch
+        mark(&batch.next, count)
+        if isShared { batch.next.note(unsettled) }
+        let changes = try self.changes(batch)
+        try memstore.commit(batch.writes, checkpoint: batch.next.bytes)
+        (applied, position) = (batch.next, batch.next.position)
         dropFromOverlay(count)
         return changes
     }
@@ -283,6 +321,7 @@
             } else {
                 command.waiter.release(Settlement(position: position, version: command.version))
                 if !command.events.isEmpty || !command.effects.isEmpty { deliver(command.events, command.effects) }
+                if command.hasMoved { correctOutcome(of: command) }
             }
         }
     }

@@ -11,7 +11,8 @@ import Testing
         var machine = PartitionStateMachine()
         #expect(machine.handle(.mastership(.master(Grant(number: 1)))) == .catchUp(first))
         #expect(machine.handle(.caughtUp(first, highest: .none)) == .claim(first))
-        #expect(machine.handle(.claimed(first)) == .settle(first))
+        #expect(machine.handle(.claimed(first)) == .repair(first))
+        #expect(machine.handle(.repaired(first)) == .settle(first))
         #expect(machine.handle(.settled(first)) == .serve(first))
         #expect(machine.isServing)
         return machine
@@ -49,6 +50,16 @@ import Testing
         #expect(machine.handle(.failed("damage", isRetriable: false, of: first)) == .release)
         #expect(machine.failure == "damage")
         #expect(machine.handle(.mastership(.master(Grant(number: 2)))) == .catchUp(Epoch(grant: 2, run: 0)))
+    }
+
+    @Test func aHigherEpochFoundBehindTheClaimAsksForAHigherGrant() {
+        var machine = PartitionStateMachine()
+        _ = machine.handle(.mastership(.master(Grant(number: 1))))
+        _ = machine.handle(.caughtUp(first, highest: .none))
+        _ = machine.handle(.claimed(first))
+        #expect(machine.handle(.overtaken(again, by: Epoch(grant: 9, run: 0))) == .none)
+        #expect(machine.handle(.overtaken(first, by: Epoch(grant: 6, run: 1))) == .renew(above: 6))
+        #expect(!machine.isServing)
     }
 
     @Test func aHigherEpochInTheLogAsksForAHigherGrant() {

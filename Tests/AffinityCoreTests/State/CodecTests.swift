@@ -48,12 +48,16 @@ import Testing
         #expect(throws: LogError.self) { try read.take("t", [1]) }
     }
 
-    private let checkpoint = Checkpoint(
-        log: 1, epoch: Epoch(grant: 2, run: 3), level: Timestamp(milliseconds: -4),
-        places: [
-            .init(changelog: "a", next: Offset(5), last: Offset(4), fingerprint: 6),
-            .init(changelog: "ü", next: .zero, last: .zero, fingerprint: 0),
-        ])
+    private let checkpoint = {
+        var place = Checkpoint.Place(changelog: "a", next: Offset(5))
+        (place.last, place.fingerprint, place.covered) = (Offset(4), 6, Offset(3))
+        place.doubtful = [[1, 2]: Timestamp(milliseconds: 7), []: Timestamp(milliseconds: .min)]
+        var checkpoint = Checkpoint(
+            log: 1, epoch: Epoch(grant: 2, run: 3), level: Timestamp(milliseconds: -4),
+            places: [place, .init(changelog: "ü", next: .zero)])
+        (checkpoint.isOpen, checkpoint.number, checkpoint.acknowledged) = (true, 8, .max)
+        return checkpoint
+    }()
 
     @Test func checkpointsComeBack() {
         #expect(Checkpoint(bytes: checkpoint.bytes) == checkpoint)

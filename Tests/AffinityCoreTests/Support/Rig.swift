@@ -27,7 +27,7 @@ final class Rig: Sendable {
     /// - Parameter former: the rig whose log and memstores this one takes over, as after a restart.
     init(
         _ keyspace: String, partitions: Int = 1, limits: StateLimits = StateLimits(), keepsMemStores: Bool = false,
-        after former: Rig? = nil, log: InMemoryChangeLog? = nil
+        after former: Rig? = nil, log: InMemoryChangeLog? = nil, provesReads: Bool = false
     ) throws {
         self.keyspace = keyspace
         executor = ManualExecutor(clock: former?.clock ?? ManualClock())
@@ -41,7 +41,8 @@ final class Rig: Sendable {
             keyspace, Ledger.self, partitions: partitions, on: [executor],
             PartitionEnvironment(
                 node: NodeID("n1"), clock: executor.clock, random: { random.next() }, memstores: memstores,
-                log: self.log, coordinator: coordinator, report: { sink.report($0) }, limits: limits),
+                log: self.log, coordinator: coordinator, report: { sink.report($0) }, limits: limits,
+                provesReads: provesReads),
             services: ServiceRegistry())
         sink.target.withLock { $0 = { [weak self] report in self?.reports.withLock { $0.append(report) } } }
     }

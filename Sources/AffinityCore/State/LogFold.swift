@@ -1,0 +1,300 @@
+/// How the records of a partition's changelogs become its state: the rules R1 to R4 of PROTOCOL §3, as a value.
+///
+/// One reader serves bootstrap, catch-up of a claimant and standby. Pages of the changelogs go in, in any turn; what
+/// is decided comes out as writes for the memstore, in the order of the log, and moves the checkpoint. What cannot be
+/// decided yet waits here: an incomplete command, or everything behind the claim of an epoch that has not settled.
+struct LogFold {
+    /// What has been read of a changelog and is not decided.
+    fileprivate struct Tail {
+        var records = Queue<LoggedRecord>()
+        /// Behind what was read, holes included.
+        var read: Offset
+        /// The highest epoch among what was read.
+        var epoch: Epoch
+        /// The first settled of each epoch that was the highest when it was read.
+        var settleds: [(epoch: Epoch, place: UInt64, acknowledged: UInt64)] = []
+        /// The last record that was decided on since the checkpoint was made.
+        var last: LoggedRecord?
+    }
+
+    private var tails: [Tail]
+    private let controlKeys: [[UInt8]]
+    /// The greatest `a` of the current epoch that was read.
+    private var covered: UInt64
+
+    init(_ checkpoint: Checkpoint, controlKeys: [[UInt8]]) {
+        tails = checkpoint.places.map { Tail(read: $0.next, epoch: checkpoint.epoch) }
+        self.controlKeys = controlKeys
+        covered = checkpoint.acknowledged
+    }
+
+    /// Where to read on in a changelog.
+    func next(_ changelog: Int) -> Offset { tails[changelog].read }
+
+    /// How many records of a changelog wait for a decision.
+    func waiting(_ changelog: Int) -> Int { tails[changelog].records.count }
+
+    /// The highest epoch that was read.
+    var highest: Epoch { tails.reduce(.none) { max($0, $1.epoch) } }
+
+    /// What the rules have decided.
+    struct Decisions {
+        var writes: [MemStoreWrite] = []
+        /// Control records, for the log's identity.
+        var controls: [(changelog: Int, record: LoggedRecord)] = []
+    }
+
+    // MARK: - Reading
+
+    /// Takes a page in, and decides what can be decided.
+    mutating func take(
+        _ page: LogPage, of changelog: Int, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys
+    ) -> Decisions {
+        for record in page.records where record.offset >= tails[changelog].read { take(record, changelog, checkpoint) }
+        tails[changelog].read = max(tails[changelog].read, page.next)
+        return decide(&checkpoint, &unsettled)
+    }
+
+    private mutating func take(_ record: LoggedRecord, _ changelog: Int, _ checkpoint: Checkpoint) {
+        if let stamp = record.record.headers.stamp {
+            tails[changelog].epoch = max(tails[changelog].epoch, stamp.epoch)
+            if stamp.epoch == tails[changelog].epoch {
+                if stamp.epoch == checkpoint.epoch { covered = max(covered, stamp.acknowledged) }
+                if stamp.number == 0 { takeControl(record, stamp, changelog) }
+            }
+        }
+        tails[changelog].records.append(record)
+    }
+
+    private mutating func takeControl(_ record: LoggedRecord, _ stamp: RecordStamp, _ changelog: Int) {
+        guard record.record.key == controlKeys[changelog],
+            record.record.value.flatMap(ControlRecord.init(bytes:))?.kind == .settled,
+            tails[changelog].settleds.last?.epoch != stamp.epoch
+        else { return }
+        tails[changelog].settleds.append(
+            (stamp.epoch, tails[changelog].records.nextNumber, stamp.acknowledged))
+    }
+
+    private mutating func decide(_ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys) -> Decisions {
+        var decisions = Decisions()
+        while let epoch = settledEverywhere(checkpoint) { settle(epoch, &checkpoint, &unsettled, &decisions) }
+        // Until a higher epoch has settled, nothing further is applied (R2).
+        let isWaiting = checkpoint.isOpen || tails.contains { $0.epoch > checkpoint.epoch }
+        if !isWaiting { applyCommands(&checkpoint, &unsettled, &decisions) }
+        mark(&checkpoint, unsettled)
+        return decisions
+    }
+
+    // MARK: - R1, R3, R4
+
+    /// Applies command by command, as long as each is complete or covered. Stops before a record of a higher epoch.
+    private mutating func applyCommands(
+        _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys, _ decisions: inout Decisions
+    ) {
+        cover(covered, &checkpoint, &unsettled)
+        while true {
+            for changelog in tails.indices { pass(changelog, nil, &checkpoint, &unsettled, &decisions) }
+            let number = max(checkpoint.number, checkpoint.acknowledged) &+ 1
+            guard isComplete(number, checkpoint.epoch) else { return }
+            for changelog in tails.indices { pass(changelog, number, &checkpoint, &unsettled, &decisions) }
+        }
+    }
+
+    /// Goes over the records at the head of a changelog up to the first of a command that is neither covered nor
+    /// `complete`.
+    private mutating func pass(
+        _ changelog: Int, _ complete: UInt64?, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys,
+        _ decisions: inout Decisions
+    ) {
+        while !tails[changelog].records.isEmpty {
+            let stamp = tails[changelog].records[0].record.headers.stamp
+            if let stamp {
+                if stamp.epoch > checkpoint.epoch { return }
+                let isDecided = stamp.number <= checkpoint.acknowledged || stamp.number == complete
+                if stamp.epoch == checkpoint.epoch, stamp.number > 0, !isDecided { return }
+            }
+            let record = pop(changelog, &checkpoint)
+            if let stamp, stamp.epoch < checkpoint.epoch {
+                drop(record, changelog, &unsettled)
+            } else {
+                put(record, changelog, stamp?.number ?? 0, &checkpoint, &unsettled, &decisions)
+            }
+        }
+    }
+
+    /// Whether all records of command `number` stand at the heads of the changelogs.
+    private func isComplete(_ number: UInt64, _ epoch: Epoch) -> Bool {
+        var found: UInt32 = 0
+        var expected: UInt32?
+        for tail in tails {
+            var place = 0
+            while place < tail.records.count {
+                let stamp = tail.records[place].record.headers.stamp
+                place += 1
+                guard let stamp, stamp.epoch >= epoch else { continue }
+                if stamp.epoch > epoch { break }
+                if stamp.number == 0 { continue }
+                guard stamp.number == number else { break }
+                found &+= 1
+                expected = stamp.count
+            }
+        }
+        guard let expected else { return false }
+        return found >= expected
+    }
+
+    // MARK: - R2
+
+    /// The highest epoch whose settled was read in every changelog, if it ends what is applied now.
+    private func settledEverywhere(_ checkpoint: Checkpoint) -> Epoch? {
+        guard let first = tails.first else { return nil }
+        let candidates = first.settleds.map(\.epoch).filter {
+            $0 > checkpoint.epoch || (checkpoint.isOpen && $0 == checkpoint.epoch)
+        }
+        return candidates.filter { epoch in tails.allSatisfy { $0.settleds.contains { $0.epoch == epoch } } }.max()
+    }
+
+    /// Applies everything up to the settled of `epoch` that is not stale, and goes on in that epoch.
+    private mutating func settle(
+        _ epoch: Epoch, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys,
+        _ decisions: inout Decisions
+    ) {
+        let former = checkpoint.epoch
+        let ends = tails.map { tail in tail.settleds.first { $0.epoch == epoch } ?? (epoch, 0, 0) }
+        enter(epoch, isOpen: false, &checkpoint, &unsettled)
+        covered = ends.reduce(0) { max($0, $1.acknowledged) }
+        cover(covered, &checkpoint, &unsettled)
+        for changelog in tails.indices {
+            var highest = former
+            while tails[changelog].records.firstNumber <= ends[changelog].place, !tails[changelog].records.isEmpty {
+                let stamp = tails[changelog].records[0].record.headers.stamp
+                // The batch ends before the first record of the new epoch that no settled covers; R1 goes on there.
+                if let stamp, stamp.epoch == epoch, stamp.number > checkpoint.acknowledged { break }
+                let record = pop(changelog, &checkpoint)
+                if let stamp, stamp.epoch < highest {
+                    drop(record, changelog, &unsettled)
+                    continue
+                }
+                highest = max(highest, stamp?.epoch ?? .none)
+                // What is of lower epochs counts as covered: C3 has overwritten every doubtful record.
+                let number = stamp?.epoch == epoch ? stamp?.number ?? 0 : 0
+                put(record, changelog, number, &checkpoint, &unsettled, &decisions)
+            }
+            tails[changelog].settleds.removeAll { $0.epoch <= epoch }
+        }
+        for tail in tails {
+            for place in 0..<tail.records.count {
+                guard let stamp = tail.records[place].record.headers.stamp else { continue }
+                if stamp.epoch > epoch { break }
+                if stamp.epoch == epoch { covered = max(covered, stamp.acknowledged) }
+            }
+        }
+    }
+
+    // MARK: - C2
+
+    /// Ends the reading of a claimant whose claims stand at `claims`: what is complete before them is valid, all that
+    /// follows is void, and the claimant's epoch begins.
+    ///
+    /// Everything before the claims has been taken in; what was read behind them is left for later.
+    mutating func conclude(
+        _ epoch: Epoch, claims: [Offset], _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys
+    ) -> Decisions {
+        for (changelog, claim) in claims.enumerated() { tails[changelog].cut(at: claim) }
+        var decisions = decide(&checkpoint, &unsettled)
+        if !checkpoint.isOpen { applyCommands(&checkpoint, &unsettled, &decisions) }
+        for changelog in tails.indices {
+            while !tails[changelog].records.isEmpty {
+                let record = pop(changelog, &checkpoint)
+                if record.record.headers.stamp == nil {
+                    put(record, changelog, 0, &checkpoint, &unsettled, &decisions)
+                } else {
+                    drop(record, changelog, &unsettled)
+                }
+            }
+            checkpoint.places[changelog].next = claims[changelog].next
+        }
+        enter(epoch, isOpen: true, &checkpoint, &unsettled)
+        mark(&checkpoint, unsettled)
+        return decisions
+    }
+
+    // MARK: - What is done with a record
+
+    private mutating func pop(_ changelog: Int, _ checkpoint: inout Checkpoint) -> LoggedRecord {
+        guard let record = tails[changelog].records.popFirst() else { preconditionFailure("looked at before") }
+        checkpoint.places[changelog].next = record.offset.next
+        tails[changelog].last = record
+        return record
+    }
+
+    private func put(
+        _ logged: LoggedRecord, _ changelog: Int, _ number: UInt64, _ checkpoint: inout Checkpoint,
+        _ unsettled: inout UnsettledKeys, _ decisions: inout Decisions
+    ) {
+        if logged.record.key == controlKeys[changelog] { return decisions.controls.append((changelog, logged)) }
+        decisions.writes.append(logged.write(to: changelog))
+        // A foreign record settles nothing: an unsettled key stays one.
+        guard logged.record.headers.stamp != nil else { return }
+        if number <= checkpoint.acknowledged {
+            unsettled.applyCovered(changelog, logged.record.key)
+        } else {
+            unsettled.apply(
+                changelog, logged.record.key, number: number, offset: logged.offset, appended: logged.appended)
+        }
+        checkpoint.number = max(checkpoint.number, number)
+    }
+
+    private func drop(_ logged: LoggedRecord, _ changelog: Int, _ unsettled: inout UnsettledKeys) {
+        if logged.record.key == controlKeys[changelog] { return }
+        unsettled.drop(changelog, logged.record.key, appended: logged.appended)
+    }
+
+    private mutating func enter(
+        _ epoch: Epoch, isOpen: Bool, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys
+    ) {
+        unsettled.endEpoch()
+        (checkpoint.epoch, checkpoint.isOpen, checkpoint.number, checkpoint.acknowledged) = (epoch, isOpen, 0, 0)
+        covered = 0
+    }
+
+    private func cover(_ acknowledged: UInt64, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys) {
+        guard acknowledged > checkpoint.acknowledged else { return }
+        checkpoint.acknowledged = acknowledged
+        unsettled.cover(upTo: acknowledged)
+    }
+
+    /// Writes into the checkpoint how far each changelog is decided.
+    private mutating func mark(_ checkpoint: inout Checkpoint, _ unsettled: UnsettledKeys) {
+        for changelog in tails.indices {
+            if tails[changelog].records.isEmpty {
+                checkpoint.places[changelog].next = max(checkpoint.places[changelog].next, tails[changelog].read)
+            }
+            if let last = tails[changelog].last.take() {
+                checkpoint.places[changelog].last = last.offset
+                checkpoint.places[changelog].fingerprint = last.fingerprint
+            }
+        }
+        checkpoint.note(unsettled)
+    }
+}
+
+extension LogFold.Tail {
+    /// Forgets what was read from `offset` on.
+    fileprivate mutating func cut(at offset: Offset) {
+        while let last = records.last, last.offset >= offset { records.removeLast() }
+        settleds.removeAll { $0.place >= records.nextNumber }
+        read = min(read, offset)
+    }
+}
+
+extension LoggedRecord {
+    /// What the record does to the memstore; the event time of a foreign one is that of its append (R4).
+    func write(to store: Int) -> MemStoreWrite {
+        let time = record.headers.time ?? appended
+        let version = Version(at: offset)
+        return MemStoreWrite(
+            store: store, key: record.key,
+            entry: record.value.map { StoredEntry(value: $0, version: version, time: time) })
+    }
+}
