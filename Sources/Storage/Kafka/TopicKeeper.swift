@@ -8,8 +8,8 @@ internal import Synchronization
 final class TopicKeeper: Sendable {
     private struct State {
         var seen: Set<String> = []
-        /// What is being looked at; whoever needs the same topic waits for it.
-        var running: [String: Task<Void, any Error>] = [:]
+        /// What is being looked at, and who waits for the result because he needs the same topic.
+        var running: [String: [CheckedContinuation<LogError?, Never>]] = [:]
     }
 
     private let configuration: KafkaLogConfiguration
@@ -27,25 +27,28 @@ final class TopicKeeper: Sendable {
     ///
     /// - Throws: `shape` if it is not; `io` if no broker says so within the patience.
     func ensure(_ name: String, partitions: Int, _ client: KafkaClient) async throws(LogError) {
-        let task = state.withLock { state in
-            if let task = state.running[name] { return task }
-            let task = Task { [self] in
-                defer { self.state.withLock { $0.running[name] = nil } }
-                try await pool.run { [self] in try check(name, partitions, client) }
+        let failure = await withCheckedContinuation { waiter in
+            let isFirst = state.withLock { state in
+                state.running[name, default: []].append(waiter)
+                return state.running[name]?.count == 1
             }
-            state.running[name] = task
-            return task
+            if isFirst { pool.start { [self] in look(name, partitions, client) } }
         }
-        do {
-            try await task.value
-        } catch let error as LogError {
-            throw error
-        } catch {
-            throw LogError(.io, "topic \(name): \(error)")
-        }
+        if let failure { throw failure }
     }
 
     // MARK: - In the blocking pool
+
+    private func look(_ name: String, _ partitions: Int, _ client: KafkaClient) {
+        var failure: LogError?
+        do throws(LogError) {
+            try check(name, partitions, client)
+        } catch {
+            failure = error
+        }
+        let waiters = state.withLock { $0.running.removeValue(forKey: name) }
+        for waiter in waiters ?? [] { waiter.resume(returning: failure) }
+    }
 
     private func check(_ name: String, _ partitions: Int, _ client: KafkaClient) throws(LogError) {
         let deadline = ContinuousClock.now + configuration.patience
