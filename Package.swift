@@ -33,6 +33,7 @@ let package = Package(
     targets: [
         // The distribution's C and C++ libraries, each wrapped once.
         .systemLibrary(name: "CYaml", path: "Sources/CYaml"),
+        .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
         .target(
             name: "CRocksDB", path: "Sources/CRocksDB",
             linkerSettings: [.linkedLibrary("rocksdb"), .linkedLibrary("pthread")]),
@@ -43,11 +44,15 @@ let package = Package(
         // The core: no C library, no leaf.
         library("AffinityCore", path: "AffinityCore"),
 
+        // Threads of the operating system, for the leaves that block.
+        library("AffinityThreads", path: "Threads"),
+
         // Leaves: they depend on the core and never on each other.
         library("AffinityRocksDB", path: "RocksDB", ["CRocksDB"]),
         library("AffinityMemStores", path: "MemStores/Memory", ["AffinityCore"]),
         library("AffinityRocksDBMemStore", path: "MemStores/RocksDB", ["AffinityCore", "AffinityRocksDB"]),
-        library("AffinityLocalLog", path: "Storage/Local", ["AffinityCore", "AffinityRocksDB"]),
+        library("AffinityLocalLog", path: "Storage/Local", ["AffinityCore", "AffinityRocksDB", "AffinityThreads"]),
+        library("AffinityKafka", path: "Storage/Kafka", ["AffinityCore", "AffinityThreads", "CRdKafka"]),
         library("AffinityCoordinator", path: "Coordinator/Embedded", ["AffinityCore"]),
         library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
         library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
@@ -64,7 +69,7 @@ let package = Package(
                 "AffinityCoordinator", "AffinityNet", "AffinityGateway", "AffinityConfiguration",
                 "AffinityObservability", "AffinityRocksDB",
             ]),
-        library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores"]),
+        library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores", "AffinityThreads"]),
 
         program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),
         program("Counter", path: "Examples/Counter", ["Affinity", "AffinityCore"]),
@@ -99,7 +104,10 @@ let package = Package(
             ]),
         tests(
             "StorageTests",
-            ["AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "AffinityTestSupport"]),
+            [
+                "AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityKafka", "AffinityRocksDB",
+                "AffinityTestSupport",
+            ]),
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),

@@ -1,4 +1,5 @@
 public import AffinityCore
+internal import AffinityThreads
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -39,7 +40,7 @@ public final class ManualExecutor: EventExecutor {
     private let state = Mutex(State())
     /// The thread that runs the queue at this moment, 0 for none.
     private let runner = Atomic<UInt>(0)
-    private let wakeUp = Signal()
+    private let wakeUp = Semaphore()
 
     /// An executor whose timers go by `clock`.
     public init(clock: ManualClock = ManualClock()) { self.clock = clock }
@@ -118,7 +119,7 @@ public final class ManualExecutor: EventExecutor {
             } catch {
                 box.value.withLock { $0 = .failure(error) }
             }
-            self.wakeUp.give()
+            self.wakeUp.signal()
         }
         state.withLock { $0.drivers += 1 }
         defer { state.withLock { $0.drivers -= 1 } }
@@ -128,7 +129,7 @@ public final class ManualExecutor: EventExecutor {
             if advancingTime, isIdle, let next = nextTimer {
                 clock.advance(to: next)
             } else {
-                wakeUp.take()
+                wakeUp.wait()
             }
         }
     }
@@ -165,7 +166,7 @@ public final class ManualExecutor: EventExecutor {
             state.queue.append(item)
             return state.drivers > 0
         }
-        if hasDriver { wakeUp.give() }
+        if hasDriver { wakeUp.signal() }
     }
 
     private func queueDueTimers() {
@@ -192,24 +193,4 @@ public final class ManualExecutor: EventExecutor {
 /// A place for the result of a task.
 private final class Box<Value: Sendable>: Sendable {
     let value = Mutex<Value?>(nil)
-}
-
-/// A counting semaphore of the operating system.
-///
-/// Unchecked: POSIX says that `sem_post` and `sem_wait` may be called by any thread at any time.
-private final class Signal: @unchecked Sendable {
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-
-    init() { sem_init(semaphore, 0, 0) }
-
-    deinit {
-        sem_destroy(semaphore)
-        semaphore.deallocate()
-    }
-
-    func give() { sem_post(semaphore) }
-
-    func take() {
-        while sem_wait(semaphore) != 0 {}
-    }
 }

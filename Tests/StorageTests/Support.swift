@@ -1,4 +1,5 @@
 import AffinityCore
+import AffinityKafka
 import AffinityLocalLog
 import AffinityRocksDB
 import AffinityTestSupport
@@ -88,7 +89,10 @@ func record(_ key: String, _ value: String?, _ number: UInt64 = 1) -> Record {
 /// A log that a test can close and open again.
 final class LogFixture: Sendable {
     enum Kind: String, CaseIterable, CustomTestStringConvertible {
-        case memory, local, faulty
+        case memory, local, faulty, kafka
+        /// Those that can be tested here, and those of them that compact when they are told to.
+        static let available = allCases.filter { $0 != .kafka || KafkaCluster.isAvailable }
+        static let compactable = available.filter { $0 != .kafka }
         var testDescription: String { rawValue }
     }
 
@@ -98,6 +102,8 @@ final class LogFixture: Sendable {
     let reports = Reports()
     let folder: TemporaryFolder
     private let memory: InMemoryChangeLog
+    /// The topics of a fixture are its own.
+    private let system = "contract-\(UInt64.random(in: .min ... .max))"
 
     init(_ kind: Kind) throws {
         self.kind = kind
@@ -128,7 +134,16 @@ final class LogFixture: Sendable {
         case .memory: memory
         case .local: try await local()
         case .faulty: FaultyChangeLog(memory)
+        case .kafka: try await kafka()
         }
+    }
+
+    private func kafka() async throws -> KafkaLog {
+        let partitions = ["accounts": 4, "a": 12, "a-1": 2, "b": 1]
+        var configuration = KafkaLogConfiguration(
+            system: system, brokers: try KafkaCluster.shared.get().brokers, partitions: partitions)
+        configuration.replication = 1
+        return try await KafkaLog.open(configuration, pool: pool, report: reports.reporter)
     }
 
     func open(_ log: any ChangeLog, _ partition: PartitionID = partition) async throws -> (any PartitionLog, Acks) {
@@ -145,7 +160,10 @@ final class LogFixture: Sendable {
         if let log = log as? LocalLog { try await log.compact() } else { memory.compact() }
     }
 
-    func stop(_ log: any ChangeLog) async { await (log as? LocalLog)?.close() }
+    func stop(_ log: any ChangeLog) async {
+        await (log as? LocalLog)?.close()
+        await (log as? KafkaLog)?.close()
+    }
 
     func run(_ body: @escaping @Sendable () async throws -> Void) throws { try executor.complete(body) }
 }

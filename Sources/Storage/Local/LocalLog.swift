@@ -1,5 +1,6 @@
 public import AffinityCore
 public import AffinityRocksDB
+internal import AffinityThreads
 internal import Synchronization
 
 /// The embedded durable log: the changelogs of all partitions of a process that is alone, in one RocksDB database.

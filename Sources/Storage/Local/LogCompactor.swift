@@ -1,5 +1,6 @@
 internal import AffinityCore
 internal import AffinityRocksDB
+internal import AffinityThreads
 internal import Synchronization
 
 /// Removes the records that a later one of the same key has superseded, and tombstones whose time is over.

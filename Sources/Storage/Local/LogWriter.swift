@@ -1,5 +1,6 @@
 internal import AffinityCore
 internal import AffinityRocksDB
+internal import AffinityThreads
 internal import Glibc
 internal import Synchronization
 

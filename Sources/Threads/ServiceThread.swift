@@ -9,11 +9,13 @@ internal import Synchronization
 #endif
 
 /// A thread of the operating system for work that blocks for as long as the process runs.
-final class ServiceThread: Sendable {
+///
+/// Nobody has to wait for its end: a thread that is not joined ends by itself.
+package final class ServiceThread: Sendable {
     private let thread: Mutex<pthread_t?>
 
     /// Starts a thread that runs `body`.
-    init(_ body: @escaping @Sendable () -> Void) {
+    package init(_ body: @escaping @Sendable () -> Void) {
         var started = pthread_t()
         // The thread takes the reference over.
         let context = Unmanaged.passRetained(ThreadBody(body))
@@ -22,8 +24,12 @@ final class ServiceThread: Sendable {
         thread = Mutex(started)
     }
 
+    deinit {
+        if let started = thread.withLock({ $0 }) { pthread_detach(started) }
+    }
+
     /// Waits until the body has returned. Blocks; the second call does nothing.
-    func join() {
+    package func join() {
         let started = thread.withLock { thread in
             defer { thread = nil }
             return thread
@@ -43,38 +49,4 @@ private func runThreadBody(_ context: UnsafeMutableRawPointer?) -> UnsafeMutable
     guard let context else { return nil }
     Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
     return nil
-}
-
-/// A counting semaphore. Unchecked: POSIX says that its functions may be called by any thread at any time.
-final class Semaphore: @unchecked Sendable {
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-
-    init() { sem_init(semaphore, 0, 0) }
-
-    deinit {
-        sem_destroy(semaphore)
-        semaphore.deallocate()
-    }
-
-    /// Lets one waiter go on, now or later.
-    func signal() { sem_post(semaphore) }
-
-    /// Waits for a signal.
-    func wait() {
-        while sem_wait(semaphore) != 0 {}
-    }
-
-    /// Waits for a signal, no longer than `duration`.
-    func wait(atMost duration: Duration) {
-        var end = timespec()
-        clock_gettime(CLOCK_REALTIME, &end)
-        let (seconds, attoseconds) = duration.components
-        end.tv_sec += Int(min(seconds, 1_000_000_000))
-        end.tv_nsec += Int(attoseconds / 1_000_000_000)
-        if end.tv_nsec >= 1_000_000_000 {
-            end.tv_nsec -= 1_000_000_000
-            end.tv_sec += 1
-        }
-        while sem_timedwait(semaphore, &end) != 0 && errno == EINTR {}
-    }
 }

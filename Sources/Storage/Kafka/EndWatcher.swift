@@ -1,0 +1,102 @@
+internal import AffinityCore
+internal import AffinityThreads
+internal import Synchronization
+
+/// Looks up, all the time, where the changelogs of a node end: one request to each broker for all of them.
+///
+/// Its thread may wait for a broker. Every method can be called on any thread.
+final class EndWatcher: Sendable {
+    private struct State {
+        var streams: [ObjectIdentifier: ChangelogStream] = [:]
+        /// Changelogs whose fetching should go on.
+        var kicks: Set<KafkaPlace> = []
+        var isStopping = false
+    }
+
+    private let state = Mutex(State())
+    private let wakeUp = Semaphore()
+    private let interval: Duration
+    private let report: Reporter
+    private static let timeout = Duration.seconds(2)
+
+    init(every interval: Duration, report: @escaping Reporter) {
+        self.interval = interval
+        self.report = report
+    }
+
+    func add(_ streams: [ChangelogStream]) {
+        state.withLock { state in
+            for stream in streams { state.streams[ObjectIdentifier(stream)] = stream }
+        }
+        wakeUp.signal()
+    }
+
+    func remove(_ streams: [ChangelogStream]) {
+        state.withLock { state in
+            for stream in streams { state.streams[ObjectIdentifier(stream)] = nil }
+        }
+    }
+
+    /// Makes the consumer look whether it can fetch on: any request to the partition's broker does.
+    func kick(_ place: KafkaPlace) {
+        state.withLock { _ = $0.kicks.insert(place) }
+        wakeUp.signal()
+    }
+
+    /// `run` returns soon.
+    func stop() {
+        state.withLock { $0.isStopping = true }
+        wakeUp.signal()
+    }
+
+    /// Looks until `stop` is called. On the thread that belongs to the watcher.
+    ///
+    /// - Parameter producer: the client that is asked for ends; `nil` while there is none.
+    func run(_ consumer: KafkaClient, producer: () -> KafkaClient?) {
+        var nextLook = ContinuousClock.now
+        var leaderless: Set<KafkaPlace> = []
+        while true {
+            let (kicks, streams, isStopping) = state.withLock { state in
+                defer { state.kicks = [] }
+                return (state.kicks, Array(state.streams.values), state.isStopping)
+            }
+            if isStopping { return }
+            if !kicks.isEmpty { _ = try? consumer.offsets(.end, of: Array(kicks), within: .milliseconds(500)) }
+            if ContinuousClock.now >= nextLook {
+                consumer.poll()
+                if let producer = producer() { look(streams, producer, &leaderless) }
+                nextLook = .now + interval
+            }
+            if streams.isEmpty { wakeUp.wait(atMost: .seconds(1)) } else { wakeUp.wait(atMost: nextLook - .now) }
+        }
+    }
+
+    /// - Parameter leaderless: the partitions that had no leader when somebody looked; they would hold up all others.
+    private func look(_ streams: [ChangelogStream], _ client: KafkaClient, _ leaderless: inout Set<KafkaPlace>) {
+        let asked = streams.filter { !leaderless.contains($0.place) }.sorted {
+            ($0.place.topic, $0.place.partition) < ($1.place.topic, $1.place.partition)
+        }
+        do throws(LogError) {
+            let ends = try client.offsets(.end, of: asked.map(\.place), within: Self.timeout)
+            for (stream, end) in zip(asked, ends) {
+                if case .success(let end) = end { stream.advance(to: end) }
+            }
+            if !leaderless.isEmpty { leaderless = Self.leaderless(streams, client) }
+        } catch {
+            report(Report(.debug, "the ends of changelogs could not be looked up", [("reason", error.reason)]))
+            leaderless = Self.leaderless(streams, client)
+        }
+    }
+
+    private static func leaderless(_ streams: [ChangelogStream], _ client: KafkaClient) -> Set<KafkaPlace> {
+        var places: Set<KafkaPlace> = []
+        for name in Set(streams.map(\.place.topic)) {
+            guard let topic = try? client.topic(name), let facts = try? client.facts(topic, name, within: timeout)
+            else {
+                continue
+            }
+            for partition in facts.leaderless { places.insert(KafkaPlace(topic: name, partition: partition)) }
+        }
+        return places
+    }
+}

@@ -1,0 +1,266 @@
+public import AffinityCore
+internal import AffinityThreads
+internal import Glibc
+internal import Synchronization
+
+/// The changelogs of a node's partitions in a Kafka cluster: one compacted topic a store.
+///
+/// All partitions share one producer, one consumer, and a thread each for the producer's reports, for reading, and
+/// for looking up ends. Others write to the same topics, so `isExclusive` is false and the core's protocol decides
+/// what counts. A record without a key (a compacted topic takes none) reads as one with an empty key.
+///
+/// A log has to be closed; then it gives back its threads and connections.
+public final class KafkaLog: ChangeLog {
+    /// False: other nodes write to the same topics.
+    public var isExclusive: Bool { false }
+    let reader: RecordReader
+
+    private struct State {
+        var uses: [PartitionID: KafkaPartitionLog] = [:]
+        var sender: RecordSender?
+        var isClosed = false
+    }
+
+    private let configuration: KafkaLogConfiguration
+    private let pool: BlockingPool
+    private let report: Reporter
+    private let disposal: KafkaDisposal
+    private let keeper: TopicKeeper
+    private let watcher: EndWatcher
+    private let state = Mutex(State())
+    private let threads = Mutex<[ServiceThread]>([])
+    /// Held while a producer is made, so that there is one: in the blocking pool only.
+    private let making = Mutex(())
+
+    static var closedError: LogError { LogError(.closed, "the log was closed") }
+
+    // MARK: - Opening and closing
+
+    /// Starts the clients; they connect in the background, so this says nothing about the brokers.
+    ///
+    /// - Parameters:
+    ///   - pool: where calls run that wait for a broker.
+    ///   - report: called on any thread.
+    /// - Throws: `shape` if a property will not do.
+    public static func open(
+        _ configuration: KafkaLogConfiguration, pool: BlockingPool, report: @escaping Reporter
+    ) async throws(LogError) -> KafkaLog {
+        do {
+            return try await pool.run { try KafkaLog(configuration, pool, report) }
+        } catch {
+            throw logError(error)
+        }
+    }
+
+    private init(
+        _ configuration: KafkaLogConfiguration, _ pool: BlockingPool, _ report: @escaping Reporter
+    ) throws(LogError) {
+        self.configuration = configuration
+        self.pool = pool
+        self.report = report
+        let disposal = KafkaDisposal(pool)
+        let watcher = EndWatcher(every: configuration.poll, report: report)
+        let reader = RecordReader(report: report) { watcher.kick($0) }
+        self.disposal = disposal
+        self.watcher = watcher
+        self.reader = reader
+        keeper = TopicKeeper(configuration, pool, report: report)
+        let consumer = try KafkaClient(.consumer, configuration.consumer, disposal, report: report)
+        _ = try sender()
+        let started = [
+            ServiceThread { reader.run(consumer) },
+            ServiceThread { [self] in watcher.run(consumer) { state.withLock { $0.sender?.client } } },
+        ]
+        threads.withLock { $0 += started }
+    }
+
+    /// Ends all uses and gives back what the clients hold. What was handed over may still be written, or not.
+    public func close() async {
+        let (uses, sender) = state.withLock { state in
+            defer { (state.uses, state.sender, state.isClosed) = ([:], nil, true) }
+            return (Array(state.uses.values), state.sender)
+        }
+        for use in uses { use.end(Self.closedError) }
+        sender?.stop()
+        reader.stop()
+        watcher.stop()
+        let threads = threads.withLock { threads in
+            defer { threads = [] }
+            return threads
+        }
+        _ = try? await pool.run { for thread in threads { thread.join() } }
+        sender?.client.purge()
+        await disposal.drain()
+    }
+
+    // MARK: - ChangeLog
+
+    /// Opens the changelogs of a partition, makes the topics that are missing; a former use of them ends.
+    ///
+    /// - Throws: `shape` if a topic is not as it has to be; `io` if the brokers do not answer: later they may.
+    public func open(
+        _ partition: PartitionID, changelogs: [ChangeLogDeclaration], executor: any EventExecutor,
+        acknowledge: @escaping @Sendable ([LogAck]) -> Void
+    ) async throws(LogError) -> any PartitionLog {
+        let places = try places(partition, changelogs)
+        let sender = try await currentSender()
+        let count = configuration.partitions[partition.keyspace] ?? 0
+        for place in places { try await keeper.ensure(place.topic, partitions: count, sender.client) }
+        let former = state.withLock { $0.uses[partition] }
+        await former?.close()
+        let streams = places.map { ChangelogStream($0, end: .zero) }
+        _ = try await bounds(streams)
+        let gate = AckGate(executor: executor, acknowledge: acknowledge)
+        let use = try KafkaPartitionLog(self, partition, streams, sender, gate)
+        try enter(use)
+        return use
+    }
+
+    private func enter(_ use: KafkaPartitionLog) throws(LogError) {
+        let refusal = state.withLock { state -> LogError? in
+            if state.isClosed { return Self.closedError }
+            // Acknowledgements would go to one of them only.
+            if state.uses[use.partition] != nil {
+                return LogError(.io, "\(use.partition): opened twice at the same time")
+            }
+            state.uses[use.partition] = use
+            return nil
+        }
+        if let refusal { throw refusal }
+        do {
+            try use.begin()
+            watcher.add(use.streams)
+        } catch {
+            remove(use)
+            throw error
+        }
+    }
+
+    /// Forgets a use that was closed.
+    func remove(_ use: KafkaPartitionLog) {
+        watcher.remove(use.streams)
+        state.withLock { state in
+            if state.uses[use.partition] === use { state.uses[use.partition] = nil }
+        }
+    }
+
+    private func places(
+        _ partition: PartitionID, _ changelogs: [ChangeLogDeclaration]
+    ) throws(LogError) -> [KafkaPlace] {
+        guard Set(changelogs.map(\.name)).count == changelogs.count else {
+            throw LogError(.shape, "\(partition): two changelogs of one name among \(changelogs.map(\.name))")
+        }
+        guard let count = configuration.partitions[partition.keyspace], (0..<count).contains(partition.number) else {
+            throw LogError(.shape, "\(partition): the log was not told of this partition")
+        }
+        var places: [KafkaPlace] = []
+        for changelog in changelogs {
+            let topic = "\(configuration.system).\(partition.keyspace).\(changelog.name)"
+            guard Self.isTopicName(topic) else {
+                throw LogError(
+                    .shape, "\"\(topic)\" cannot be a topic: Kafka takes letters, digits, '.', '_', '-', at most 249")
+            }
+            places.append(KafkaPlace(topic: topic, partition: Int32(clamping: partition.number)))
+        }
+        return places
+    }
+
+    private static func isTopicName(_ name: String) -> Bool {
+        name.utf8.count <= 249
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+    }
+
+    // MARK: - For uses
+
+    /// Why a record is not taken; `nil` if it is. A broker that refused it would end the producer.
+    func refusal(_ record: Record) -> LogError? {
+        var size = record.key.count + (record.value?.count ?? 0) + Self.recordOverhead
+        record.headers.forEach { name, value in size += name.utf8CodeUnitCount + value.count + Self.headerOverhead }
+        if size <= configuration.maxMessageBytes { return nil }
+        return LogError(.tooLarge, "a record of \(size) bytes; the log takes \(configuration.maxMessageBytes)")
+    }
+
+    /// The batch that a record goes in alone, and the lengths of its parts.
+    private static let recordOverhead = 61 + 40
+    private static let headerOverhead = 10
+
+    /// First offset and end of changelogs, from the brokers.
+    func bounds(_ streams: [ChangelogStream]) async throws(LogError) -> [Range<Offset>] {
+        let client = try await currentSender().client
+        do {
+            return try await pool.run { [self] in
+                let deadline = ContinuousClock.now + configuration.patience
+                while true {
+                    do throws(LogError) {
+                        return try bounds(streams, client)
+                    } catch {
+                        // Partitions get leaders, and lose them: a new topic's are not ready at once.
+                        guard error.isRetriable && ContinuousClock.now < deadline else { throw error }
+                    }
+                    usleep(20_000)
+                }
+            }
+        } catch {
+            throw logError(error)
+        }
+    }
+
+    /// In the blocking pool.
+    private func bounds(
+        _ streams: [ChangelogStream], _ client: KafkaClient
+    ) throws(LogError) -> [Range<Offset>] {
+        let places = streams.map(\.place)
+        let firsts = try client.offsets(.first, of: places, within: configuration.patience)
+        let ends = try client.offsets(.end, of: places, within: configuration.patience)
+        var bounds: [Range<Offset>] = []
+        for (stream, (first, end)) in zip(streams, zip(firsts, ends)) {
+            let (first, end) = (try first.get(), try end.get())
+            stream.advance(to: end)
+            bounds.append(min(first, end)..<end)
+        }
+        return bounds
+    }
+
+    // MARK: - The producer
+
+    /// The sender; a new one if the last has failed.
+    private func currentSender() async throws(LogError) -> RecordSender {
+        if let sender = state.withLock({ $0.sender }), sender.failure == nil { return sender }
+        do {
+            return try await pool.run { [self] in try sender() }
+        } catch {
+            throw logError(error)
+        }
+    }
+
+    private func sender() throws(LogError) -> RecordSender {
+        do {
+            return try making.withLock { _ in
+                let former = state.withLock { $0.sender }
+                if let former, former.failure == nil { return former }
+                former?.stop()
+                let client = try KafkaClient(.producer, configuration.producer, disposal, report: report)
+                let sender = try RecordSender(client, report: report)
+                let isClosed = state.withLock { state in
+                    if !state.isClosed { state.sender = sender }
+                    return state.isClosed
+                }
+                if isClosed { throw Self.closedError }
+                threads.withLock { $0.append(ServiceThread { sender.run() }) }
+                return sender
+            }
+        } catch {
+            throw logError(error)
+        }
+    }
+}
+
+/// What was thrown where the type got lost.
+private func logError(_ error: any Error) -> LogError { error as? LogError ?? LogError(.io, "\(error)") }
