@@ -80,7 +80,7 @@ let package = Package(
             name: "AffinityBenchmarkSupport",
             dependencies: [
                 "AffinityCore", "AffinityNet", "AffinityMemStores", "AffinityRocksDB", "AffinityRocksDBMemStore",
-                "AffinityLocalLog", "AffinityCoordinator",
+                "AffinityLocalLog", "AffinityKafka", "AffinityCoordinator",
             ],
             path: "Benchmarks/Support", swiftSettings: swiftSettings),
         program("ConstantBenchmark", path: "Benchmarks/Constant", ["AffinityNet", "AffinityBenchmarkSupport"]),
@@ -91,6 +91,8 @@ let package = Package(
             "InProcessBenchmark", path: "Benchmarks/InProcess",
             ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
         program("LoadBenchmark", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
+        .executableTarget(
+            name: "KafkaClientBenchmark", path: "Benchmarks/KafkaClient", linkerSettings: [.linkedLibrary("rdkafka")]),
         program("SyncedWritesBenchmark", path: "Benchmarks/SyncedWrites", ["CRocksDB", "AffinityBenchmarkSupport"]),
 
         // What several of the tests use: an HTTP client, processes, folders, waiting.

@@ -4,9 +4,11 @@ internal import AffinityCore
 /// The whole stack but HTTP: service, partitions, memstore in memory, and the durable log, on the event loops.
 @main enum InProcess {
     static func main() async throws {
-        let arguments = Arguments("data", "seconds")
+        let arguments = Arguments("data", "seconds", "brokers")
         let seconds = arguments.number("seconds", default: 3)
-        let stack = try await Stack(data: arguments.text("data", default: "data"), memstore: "memory")
+        let stack = try await Stack(
+            data: arguments.text("data", default: "data"), memstore: "memory",
+            brokers: arguments.text("brokers", default: ""))
         try await measure(stack, seconds)
         await stack.close()
     }

@@ -1,5 +1,6 @@
 internal import AffinityCoordinator
 package import AffinityCore
+internal import AffinityKafka
 internal import AffinityLocalLog
 internal import AffinityMemStores
 package import AffinityNet
@@ -14,7 +15,7 @@ package final class Stack: Sendable {
     package let service: Service<Entries>
     package let clock: SystemClock
     private let coordinator: EmbeddedCoordinator
-    private let log: LocalLog
+    private let closeLog: @Sendable () async -> Void
     private let running: Task<Void, Never>
 
     /// Opens the data folder and returns when every partition serves.
@@ -22,7 +23,8 @@ package final class Stack: Sendable {
     /// - Parameters:
     ///   - data: the data folder; made if it is not there.
     ///   - memstore: `memory` or `rocksdb`.
-    package init(data: String, memstore: String, partitions: Int = 4) async throws {
+    ///   - brokers: those of the Kafka cluster that has the changelogs; empty for the embedded log.
+    package init(data: String, memstore: String, partitions: Int = 4, brokers: String = "") async throws {
         let clock = SystemClock()
         let pool = ThreadPool(threads: 4).blocking
         let shared = RocksDBShared(cacheBytes: 128 << 20, writeBufferBytes: 128 << 20)
@@ -33,8 +35,18 @@ package final class Stack: Sendable {
         self.clock = clock
         loops = try EventLoopGroup(count: ProcessInfo.processInfo.activeProcessorCount)
         coordinator = try await EmbeddedCoordinator.open(folder: data, pool: pool)
-        log = try await LocalLog.open(
-            folder: "\(data)/log", shared: shared, clock: clock, pool: pool, report: report)
+        let log: any ChangeLog
+        if brokers.isEmpty {
+            let local = try await LocalLog.open(
+                folder: "\(data)/log", shared: shared, clock: clock, pool: pool, report: report)
+            (log, closeLog) = (local, { await local.close() })
+        } else {
+            var configuration = KafkaLogConfiguration(
+                system: "benchmark", brokers: brokers, partitions: ["kv": partitions])
+            configuration.replication = 1
+            let kafka = try await KafkaLog.open(configuration, pool: pool, report: report)
+            (log, closeLog) = (kafka, { await kafka.close() })
+        }
         let memstores: any MemStoreEngine =
             memstore == "rocksdb"
             ? RocksDBMemStoreEngine(folder: "\(data)/memstores", shared: shared, pool: pool) : MemoryMemStoreEngine()
@@ -54,7 +66,7 @@ package final class Stack: Sendable {
     package func close() async {
         service.stop()
         await running.value
-        await log.close()
+        await closeLog()
         await coordinator.close()
         await loops.shutdown()
     }

@@ -45,6 +45,8 @@ public actor PartitionReplica<P: Partition> {
     private var isMaster = false
     private var joining: Task<Void, Never>?
     private var timer = MonotonicTime.never
+    /// The failure that was reported last.
+    private var reported: String?
 
     init(
         _ id: PartitionID, of partitions: Int, on executor: any EventExecutor, _ environment: PartitionEnvironment,
@@ -153,13 +155,16 @@ public actor PartitionReplica<P: Partition> {
         }
     }
 
+    /// Says why the partition failed; not again and again while it is tried again.
     private func reportFailure() {
-        guard case .failed(let reason) = machine.state, !isStopping else { return }
+        guard case .failed(let reason) = machine.state, !isStopping, reason != reported else { return }
+        reported = reason
         environment.report(Report(.error, "partition failed", [("partition", id.description), ("reason", reason)]))
     }
 
     private func serve(_ epoch: Epoch) {
         isMaster = true
+        reported = nil
         core.partition.becameMaster(of: id, epoch: epoch)
         environment.report(
             Report(.info, "partition serves", [("partition", id.description), ("epoch", epoch.description)]))

@@ -73,21 +73,45 @@ public struct RecordHeaders: Hashable, Sendable {
     ///
     /// - Throws: `corrupt` if the bytes are not what the name says.
     public mutating func take(_ name: some StringProtocol, _ value: [UInt8]) throws(LogError) {
-        switch name {
-        case "affinity":
-            guard value.count == RecordStamp.length, value[0] == RecordStamp.layout else {
-                throw LogError(.corrupt, "header affinity: \(value.count) bytes of layout \(value.first ?? 0)")
-            }
+        try take(name: Array(name.utf8).span.bytes, value.span.bytes)
+    }
+
+    /// The same without a copy of either: a log calls it some times for each record that it reads.
+    package mutating func take(name: RawSpan, _ value: RawSpan) throws(LogError) {
+        if name.holds("affinity") {
+            guard value.byteCount == RecordStamp.length, value.bigEndian(at: 0, as: UInt8.self) == RecordStamp.layout
+            else { throw LogError(.corrupt, "header affinity: \(value.byteCount) bytes of no known layout") }
             stamp = RecordStamp(
                 epoch: Epoch(rawValue: value.bigEndian(at: 1)), number: value.bigEndian(at: 9),
                 count: value.bigEndian(at: 17), acknowledged: value.bigEndian(at: 21))
-        case "t":
-            guard value.count == 8 else { throw LogError(.corrupt, "header t: \(value.count) bytes instead of 8") }
+        } else if name.holds("t") {
+            guard value.byteCount == 8 else {
+                throw LogError(.corrupt, "header t: \(value.byteCount) bytes instead of 8")
+            }
             time = Timestamp(milliseconds: value.bigEndian(at: 0))
-        case "tag": tags.append(String(decoding: value, as: UTF8.self))
-        case "traceparent": traceparent = String(decoding: value, as: UTF8.self)
-        default: break
+        } else if name.holds("tag") {
+            tags.append(value.text)
+        } else if name.holds("traceparent") {
+            traceparent = value.text
         }
+    }
+}
+
+extension RawSpan {
+    /// Whether these are the bytes of `text`.
+    fileprivate func holds(_ text: StaticString) -> Bool {
+        guard byteCount == text.utf8CodeUnitCount else { return false }
+        return withUnsafeBytes { $0.elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: byteCount)) }
+    }
+
+    fileprivate var text: String { withUnsafeBytes { String(decoding: $0, as: UTF8.self) } }
+
+    /// The number that stands at `index`, the most significant byte first. The caller has checked the length.
+    fileprivate func bigEndian<Number: FixedWidthInteger>(
+        at index: Int, as type: Number.Type = Number.self
+    ) -> Number {
+        precondition(index >= 0 && index + MemoryLayout<Number>.size <= byteCount)
+        return withUnsafeBytes { Number(bigEndian: $0.loadUnaligned(fromByteOffset: index, as: Number.self)) }
     }
 }
 

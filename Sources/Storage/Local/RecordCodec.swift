@@ -69,7 +69,8 @@ enum RecordCodec {
                 let value = reader.counted()
             else { return nil }
             do {
-                try record.headers.take(String(decoding: name, as: UTF8.self), [UInt8](value))
+                try record.headers.take(
+                    name: UnsafeRawBufferPointer(rebasing: name).bytes, UnsafeRawBufferPointer(rebasing: value).bytes)
             } catch {
                 return nil
             }

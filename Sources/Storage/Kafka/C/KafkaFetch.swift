@@ -1,5 +1,6 @@
 internal import AffinityCore
 internal import CRdKafka
+internal import Glibc
 
 /// The records of one partition as they are being fetched, ahead of whoever reads them.
 ///
@@ -97,8 +98,9 @@ final class KafkaFetch {
         while rd_kafka_header_get_all(list, index, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR {
             index += 1
             guard let name else { continue }
-            let bytes = value.map { Array(UnsafeRawBufferPointer(start: $0, count: size)) } ?? []
-            try? headers.take(String(cString: name), bytes)
+            try? headers.take(
+                name: UnsafeRawBufferPointer(start: name, count: strlen(name)).bytes,
+                UnsafeRawBufferPointer(start: value, count: value == nil ? 0 : size).bytes)
         }
         return headers
     }
