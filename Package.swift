@@ -65,7 +65,7 @@ let package = Package(
         library(
             "Affinity", path: "Affinity",
             [
-                "AffinityCore", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityLocalLog",
+                "AffinityCore", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityLocalLog", "AffinityKafka",
                 "AffinityCoordinator", "AffinityNet", "AffinityGateway", "AffinityConfiguration",
                 "AffinityObservability", "AffinityRocksDB",
             ]),

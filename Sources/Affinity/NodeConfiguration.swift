@@ -1,6 +1,7 @@
 public import AffinityConfiguration
 public import AffinityCore
 public import AffinityGateway
+internal import AffinityKafka
 public import AffinityObservability
 
 /// The keys of a node: everything but those of its keyspaces.
@@ -15,6 +16,8 @@ public struct NodeConfiguration: Sendable {
     public enum StorageKind: String, CaseIterable, Sendable {
         /// The durable log in the node's own data folder.
         case local
+        /// Topics of a Kafka cluster.
+        case kafka
     }
 
     /// The name of the deployment.
@@ -35,8 +38,10 @@ public struct NodeConfiguration: Sendable {
     public var coordinator: CoordinatorKind
     /// What holds the changelogs.
     public var storage: StorageKind
-    /// The embedded log's own keys.
-    public var log: LocalLogKeys
+    /// The keys of either log.
+    public var log: LogKeys
+    /// Kafka's own keys.
+    public var kafka: KafkaKeys
     /// How much memory RocksDB may use for blocks that it has read.
     public var blockCache: ByteCount
     /// How much memory RocksDB may use for writes that it has not put on disk.
@@ -46,14 +51,64 @@ public struct NodeConfiguration: Sendable {
     /// The keys under `log`.
     public var logLines: LogConfiguration
 
-    /// The keys under `storage` for `kind: local`.
-    public struct LocalLogKeys: Sendable {
+    /// The keys under `storage`.
+    public struct LogKeys: Sendable {
         /// No record is compacted before it is so old.
         public var compactionLag: Duration
         /// So long a removal stays in the log.
         public var deleteRetention: Duration
-        /// So often the log looks for something to compact.
+        /// So often the embedded log looks for something to compact.
         public var compactionInterval: Duration
+
+        init(_ storage: ConfigurationReader) {
+            compactionLag = storage.duration(
+                "compaction-lag", default: .seconds(86_400), in: .zero ... .seconds(31_536_000),
+                doc: "No record is compacted before it is so old; a topic that is made is made so.")
+            deleteRetention = storage.duration(
+                "delete-retention", default: .seconds(86_400), in: .zero ... .seconds(31_536_000),
+                doc: "So long a removal stays in the log; a topic that is made is made so.")
+            compactionInterval = storage.duration(
+                "compaction-interval", default: .seconds(300), in: .milliseconds(100) ... .seconds(86_400),
+                doc: "So often the local log looks for something to compact.")
+        }
+    }
+
+    /// The keys under `storage` for `kind: kafka`.
+    public struct KafkaKeys: Sendable {
+        /// The first brokers to ask.
+        public var brokers: [String]
+        /// How many copies a topic that is made has.
+        public var replication: Int
+        /// How often the ends of changelogs are looked up.
+        public var poll: Duration
+        /// How long a record waits for others.
+        public var linger: Duration
+        /// Whether missing topics are made.
+        public var createsTopics: Bool
+        /// Further properties of librdkafka.
+        public var properties: [String: Secret]
+
+        init(_ storage: ConfigurationReader) {
+            brokers = storage.list(
+                "brokers", default: [], count: 0...64, doc: "Kafka: the first brokers to ask, host:port each.")
+            replication = storage.integer(
+                "replication", default: 3, in: 1...15, unit: "copies",
+                doc: "Kafka: how many copies a topic that is made has; 1 where there is one broker.")
+            poll = storage.duration(
+                "poll", default: .milliseconds(100), in: .milliseconds(1) ... .seconds(60),
+                doc: "Kafka: how often the ends of all changelogs are looked up, in one request to each broker.")
+            linger = storage.duration(
+                "linger", default: .zero, in: .zero ... .seconds(1),
+                doc: "Kafka: how long a record waits for others to share a request with.")
+            createsTopics = storage.group("topics").boolean(
+                "create", default: true, doc: "Kafka: whether missing topics are made; all are checked.")
+            properties = storage.properties(
+                "kafka", names: KafkaLogConfiguration.propertyNames, isSecret: KafkaLogConfiguration.isSecret,
+                doc:
+                    "Kafka: properties of librdkafka, as sasl.username or socket.timeout.ms; see its CONFIGURATION.md. "
+                    + "A secret can be given as { file: path }. Those that correctness depends on cannot be changed.",
+                problem: { KafkaLogConfiguration.problem(property: $0, value: $1) })
+        }
     }
 
     /// Reads the keys.
@@ -74,16 +129,11 @@ public struct NodeConfiguration: Sendable {
             "kind", default: CoordinatorKind.embedded, doc: "Who decides which replica is master.")
         let storage = reader.group("storage")
         self.storage = storage.choice("kind", default: StorageKind.local, doc: "What holds the changelogs.")
-        log = LocalLogKeys(
-            compactionLag: storage.duration(
-                "compaction-lag", default: .seconds(86_400), in: .zero ... .seconds(31_536_000),
-                doc: "No record is compacted before it is so old."),
-            deleteRetention: storage.duration(
-                "delete-retention", default: .seconds(86_400), in: .zero ... .seconds(31_536_000),
-                doc: "So long a removal stays in the log."),
-            compactionInterval: storage.duration(
-                "compaction-interval", default: .seconds(300), in: .milliseconds(100) ... .seconds(86_400),
-                doc: "So often the log looks for something to compact."))
+        log = LogKeys(storage)
+        kafka = KafkaKeys(storage)
+        if self.storage == .kafka && kafka.brokers.isEmpty {
+            storage.reject("brokers", "is needed when storage.kind is kafka", expected: "127.0.0.1:9092, for example")
+        }
         let rocksdb = reader.group("rocksdb")
         blockCache = rocksdb.size(
             "block-cache", default: .mebibytes(128), in: .mebibytes(1) ... .tebibytes(1),

@@ -1,5 +1,6 @@
 internal import AffinityCoordinator
 internal import AffinityCore
+internal import AffinityKafka
 internal import AffinityLocalLog
 internal import AffinityMemStores
 internal import AffinityNet
@@ -22,7 +23,7 @@ final class NodeParts: Sendable {
 
     private struct Opened {
         var coordinator: EmbeddedCoordinator?
-        var log: LocalLog?
+        var closeLog: (@Sendable () async -> Void)?
     }
 
     init(_ settings: NodeConfiguration) throws {
@@ -56,17 +57,10 @@ final class NodeParts: Sendable {
         opened.withLock { $0.coordinator = coordinator }
         do {
             try await pool.blocking.run { try DataLayout(folder: settings.data).check(keyspaces) }
-            var configuration = LocalLogConfiguration()
-            configuration.compactionLag = settings.log.compactionLag
-            configuration.deleteRetention = settings.log.deleteRetention
-            configuration.compactionInterval = settings.log.compactionInterval
-            // Beyond what partitions allow, with room for headers: what the log refuses ends a mastership.
-            configuration.maxRecordBytes = settings.gateway.server.bodyLimit + (128 << 10)
-            let changelog = try await LocalLog.open(
-                folder: "\(settings.data)/log", configuration: configuration, shared: rocksdb, clock: clock,
-                pool: pool.blocking, report: log.reporter)
-            opened.withLock { $0.log = changelog }
-            self.changelog.set(changelog)
+            switch settings.storage {
+            case .local: try await openLocalLog(settings, log)
+            case .kafka: try await openKafkaLog(settings, keyspaces, log)
+            }
             self.coordinator.set(coordinator)
         } catch {
             await close(log)
@@ -74,12 +68,49 @@ final class NodeParts: Sendable {
         }
     }
 
+    private func openLocalLog(_ settings: NodeConfiguration, _ log: Log) async throws {
+        var configuration = LocalLogConfiguration()
+        configuration.compactionLag = settings.log.compactionLag
+        configuration.deleteRetention = settings.log.deleteRetention
+        configuration.compactionInterval = settings.log.compactionInterval
+        configuration.maxRecordBytes = Self.maxRecordBytes(settings)
+        let changelog = try await LocalLog.open(
+            folder: "\(settings.data)/log", configuration: configuration, shared: rocksdb, clock: clock,
+            pool: pool.blocking, report: log.reporter)
+        opened.withLock { $0.closeLog = { await changelog.close() } }
+        self.changelog.set(changelog)
+    }
+
+    private func openKafkaLog(
+        _ settings: NodeConfiguration, _ keyspaces: [(name: String, partitions: Int)], _ log: Log
+    ) async throws {
+        let partitions = Dictionary(keyspaces.map { ($0.name, $0.partitions) }) { first, _ in first }
+        var configuration = KafkaLogConfiguration(
+            system: settings.system, brokers: settings.kafka.brokers.joined(separator: ","), partitions: partitions)
+        configuration.replication = settings.kafka.replication
+        configuration.createsTopics = settings.kafka.createsTopics
+        configuration.poll = settings.kafka.poll
+        configuration.linger = settings.kafka.linger
+        configuration.maxMessageBytes = Self.maxRecordBytes(settings)
+        configuration.compactionLag = settings.log.compactionLag
+        configuration.deleteRetention = settings.log.deleteRetention
+        configuration.properties = settings.kafka.properties.mapValues { $0.reveal() }
+        let changelog = try await KafkaLog.open(configuration, pool: pool.blocking, report: log.reporter)
+        opened.withLock { $0.closeLog = { await changelog.close() } }
+        self.changelog.set(changelog)
+    }
+
+    /// Beyond what partitions allow, with room for headers: what the log refuses ends a mastership.
+    private static func maxRecordBytes(_ settings: NodeConfiguration) -> Int {
+        settings.gateway.server.bodyLimit + (128 << 10)
+    }
+
     func close(_ log: Log) async {
         let parts = opened.withLock { opened in
             defer { opened = Opened() }
             return opened
         }
-        await parts.log?.close()
+        await parts.closeLog?()
         await parts.coordinator?.close()
     }
 }

@@ -87,7 +87,7 @@ public final class Configuration: Sendable {
 
     /// Everything that was declared so far, for `--help` and for the documentation.
     public var reference: ConfigurationReference {
-        ConfigurationReference(keys: state.withLock { $0.keys })
+        ConfigurationReference(keys: state.withLock { $0.keys.filter(\.isListed) })
     }
 
     /// Reports every mistake, once all components have read their keys.

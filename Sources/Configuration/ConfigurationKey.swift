@@ -14,6 +14,8 @@ public struct ConfigurationKey: Sendable {
     public let value: String?
     /// Where that value comes from.
     public let source: ConfigurationSource
+    /// Whether it stands in the reference by itself.
+    var isListed = true
 
     /// The variable of the environment that sets the key.
     public var environmentVariable: String { EnvironmentLayer.variable(of: name) }

@@ -7,6 +7,8 @@ public struct ConfigurationReader: Sendable {
     public let configuration: Configuration
     /// What stands before each key that is read: empty, or `keyspaces.kv`.
     public let prefix: String
+    /// Whether the reference lists the keys.
+    var isListed = true
 
     init(_ configuration: Configuration, prefix: String) {
         self.configuration = configuration
@@ -17,7 +19,9 @@ public struct ConfigurationReader: Sendable {
     ///
     /// For the reference, groups of that kind are read once with a placeholder for the name.
     public func group(_ name: String) -> ConfigurationReader {
-        ConfigurationReader(configuration, prefix: fullName(name))
+        var reader = ConfigurationReader(configuration, prefix: fullName(name))
+        reader.isListed = isListed
+        return reader
     }
 
     /// The full name of a key of this reader.
@@ -68,7 +72,7 @@ public struct ConfigurationReader: Sendable {
         configuration.declare(
             ConfigurationKey(
                 name: name, type: kind.type, defaultValue: kind.isSecret ? nil : write(fallback), limits: kind.limits,
-                documentation: doc, value: write(value), source: counting?.source ?? .program),
+                documentation: doc, value: write(value), source: counting?.source ?? .program, isListed: isListed),
             mistakes)
         return value
     }

@@ -35,8 +35,8 @@ public struct KafkaLogConfiguration: Sendable {
         self.partitions = partitions
     }
 
-    /// The names of all properties that may be given.
-    public static var propertyNames: [String] { KafkaProperties.names.filter { !reserved.keys.contains($0) } }
+    /// The names of all properties, also of those that cannot be changed.
+    public static var propertyNames: [String] { KafkaProperties.names }
 
     /// Whether the value of that property must not be seen.
     public static func isSecret(_ property: String) -> Bool { KafkaProperties.isSecret(property) }
@@ -59,8 +59,7 @@ public struct KafkaLogConfiguration: Sendable {
             "acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee", "message.timeout.ms",
             "delivery.timeout.ms", "isolation.level", "auto.offset.reset", "enable.partition.eof",
             "allow.auto.create.topics", "retries", "message.send.max.retries", "queuing.strategy", "partitioner",
-            "delivery.report.only.error", "dr_cb", "dr_msg_cb", "produce.offset.report", "enabled_events", "consume_cb",
-            "consume.callback.max.messages", "log.queue", "test.mock.num.brokers",
+            "delivery.report.only.error", "produce.offset.report", "consume.callback.max.messages", "log.queue",
         ] where reserved[name] == nil {
             reserved[name] = "the log protocol needs it as it is"
         }

@@ -12,11 +12,18 @@ final class KafkaLogLines: Sendable {
     }
 
     fileprivate func take(_ severity: Int32, _ facility: String, _ text: String) {
-        // Both clients get the same properties.
-        if facility == "CONFWARN" && text.contains("property and will be ignored by this") { return }
+        if facility == "CONFWARN" && Self.isExpected(text) { return }
         report(
             Report(
-                Self.level(severity), "librdkafka", [("client", name), ("facility", facility), ("reason", text)]))
+                // A broker that has just started says this until it is ready.
+                text.hasSuffix("retrying") ? .info : Self.level(severity), "librdkafka",
+                [("client", name), ("facility", facility), ("reason", text)]))
+    }
+
+    /// Both clients get the same properties, and some are known to be legacy or experimental.
+    private static func isExpected(_ text: String) -> Bool {
+        text.contains("property and will be ignored by this") || text.contains(" auto.commit.enable is deprecated")
+            || text.contains(" enable.gapless.guarantee is experimental")
     }
 
     /// The severities are those of syslog.

@@ -1,5 +1,6 @@
 internal import AffinityCore
 internal import CRdKafka
+internal import Glibc
 
 /// The properties that librdkafka is given.
 struct KafkaProperties {
@@ -24,28 +25,28 @@ struct KafkaProperties {
         return set(configuration, name, value)
     }
 
-    /// The names of all properties that librdkafka has.
-    static var names: [String] {
-        var names: [String] = []
-        var count = 0
-        if let configuration = rd_kafka_conf_new() {
-            let dump = rd_kafka_conf_dump(configuration, &count)
-            names += self.names(dump, count)
-            rd_kafka_conf_destroy(configuration)
+    /// The names of all properties that librdkafka has and that a text can be given for.
+    ///
+    /// They are read from the table that it prints of them: there is no other list that is complete.
+    static let names: [String] = {
+        var names: Set<String> = []
+        for line in table.split(separator: "\n") where !line.contains("Type: pointer") {
+            let columns = line.split(separator: "|", maxSplits: 2)
+            let name = columns[0].trimmingSpaces
+            if columns.count == 3, line.contains("Type:"), !line.contains("see dedicated API") { names.insert(name) }
         }
-        if let configuration = rd_kafka_topic_conf_new() {
-            let dump = rd_kafka_topic_conf_dump(configuration, &count)
-            names += self.names(dump, count)
-            rd_kafka_topic_conf_destroy(configuration)
-        }
-        return Array(Set(names)).sorted()
-    }
+        // A short form of a name that goes on behind it could not stand beside it in a file.
+        return names.filter { name in !names.contains { $0.hasPrefix("\(name).") } }.sorted()
+    }()
 
-    /// The names of a dump, which has names and values in turn; frees it.
-    private static func names(_ dump: UnsafeMutablePointer<UnsafePointer<CChar>?>?, _ count: Int) -> [String] {
-        guard let dump else { return [] }
-        defer { rd_kafka_conf_dump_free(dump, count) }
-        return stride(from: 0, to: count, by: 2).compactMap { dump[$0].map { String(cString: $0) } }
+    private static var table: String {
+        var bytes: UnsafeMutablePointer<CChar>?
+        var size = 0
+        guard let file = open_memstream(&bytes, &size) else { return "" }
+        rd_kafka_conf_properties_show(file)
+        fclose(file)
+        defer { free(bytes) }
+        return bytes.map { String(cString: $0) } ?? ""
     }
 
     /// Calls `body` with a configuration of these values, which it takes over if it returns true.
@@ -65,5 +66,11 @@ struct KafkaProperties {
         var buffer = [CChar](repeating: 0, count: 512)
         if rd_kafka_conf_set(configuration, name, value, &buffer, buffer.count) == RD_KAFKA_CONF_OK { return nil }
         return isSecret(name) ? "the value will not do" : KafkaErrors.text(buffer)
+    }
+}
+
+extension Substring {
+    fileprivate var trimmingSpaces: String {
+        String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
     }
 }
