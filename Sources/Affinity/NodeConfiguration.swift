@@ -83,6 +83,8 @@ public struct NodeConfiguration: Sendable {
         public var poll: Duration
         /// How long a record waits for others.
         public var linger: Duration
+        /// Whether a read waits for the log's proof that no other node is master.
+        public var provesReads: Bool
         /// Whether missing topics are made.
         public var createsTopics: Bool
         /// Further properties of librdkafka.
@@ -100,6 +102,11 @@ public struct NodeConfiguration: Sendable {
             linger = storage.duration(
                 "linger", default: .zero, in: .zero ... .seconds(1),
                 doc: "Kafka: how long a record waits for others to share a request with.")
+            provesReads = storage.boolean(
+                "prove-reads", default: false,
+                doc:
+                    "Kafka: whether a read waits for the log's word that no other node is master (a record in each topic "
+                    + "for all reads of that moment). Not needed while one process runs.")
             createsTopics = storage.group("topics").boolean(
                 "create", default: true, doc: "Kafka: whether missing topics are made; all are checked.")
             properties = storage.properties(

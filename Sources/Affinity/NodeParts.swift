@@ -47,7 +47,9 @@ final class NodeParts: Sendable {
         return PartitionEnvironment(
             node: settings.id, clock: clock, random: { UInt64.random(in: .min ... .max) }, memstores: memstores,
             log: changelog, coordinator: coordinator, report: report, limits: keyspace.limits,
-            deadline: settings.gateway.deadline, deleteRetention: settings.log.deleteRetention)
+            deadline: settings.gateway.deadline, deleteRetention: settings.log.deleteRetention,
+            compactionLag: settings.log.compactionLag, poll: settings.kafka.poll,
+            provesReads: settings.storage == .kafka && settings.kafka.provesReads)
     }
 
     /// Opens coordinator and log. The coordinator first: it locks the data folder.
