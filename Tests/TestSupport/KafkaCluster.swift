@@ -23,7 +23,7 @@ package final class KafkaCluster: Sendable {
         try KafkaCluster(properties: [
             "log.cleaner.backoff.ms": "100", "log.cleaner.min.cleanable.ratio": "0.0",
             "log.cleaner.dedupe.buffer.size": "4194304", "log.cleaner.threads": "1",
-            "log.initial.task.delay.ms": "100", "log.segment.delete.delay.ms": "0",
+            "log.initial.task.delay.ms": "100", "log.segment.delete.delay.ms": "0", "log.roll.ms": "200",
         ])
     }
 
