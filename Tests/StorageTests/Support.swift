@@ -23,6 +23,8 @@ final class Reports: Sendable {
 
     var reporter: Reporter { { report in self.all.withLock { $0.append(report) } } }
     var messages: [String] { all.withLock { $0.map(\.message) } }
+    /// Messages with all their fields.
+    var texts: [String] { all.withLock { $0.map { "\($0)" } } }
 }
 
 /// Collects acknowledgements, and wakes who waits for them.
