@@ -108,7 +108,7 @@ let package = Package(
             "StorageTests",
             [
                 "AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityKafka", "AffinityRocksDB",
-                "AffinityTestSupport",
+                "AffinityTestSupport", "CRdKafka",
             ]),
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),

@@ -1,12 +1,14 @@
 import AffinityCore
-import AffinityKafka
 import AffinityLocalLog
 import AffinityRocksDB
 import AffinityTestSupport
 import AffinityTesting
+import CRdKafka
 import Foundation
 import Synchronization
 import Testing
+
+@testable import AffinityKafka
 
 let shared = RocksDBShared(cacheBytes: 8 << 20, writeBufferBytes: 64 << 20)
 let pool = BlockingPool { work in Thread { work() }.start() }
@@ -21,6 +23,8 @@ final class Reports: Sendable {
 
     var reporter: Reporter { { report in self.all.withLock { $0.append(report) } } }
     var messages: [String] { all.withLock { $0.map(\.message) } }
+    /// Messages with all their fields.
+    var texts: [String] { all.withLock { $0.map { "\($0)" } } }
 }
 
 /// Collects acknowledgements, and wakes who waits for them.
@@ -103,7 +107,7 @@ final class LogFixture: Sendable {
     let folder: TemporaryFolder
     private let memory: InMemoryChangeLog
     /// The topics of a fixture are its own.
-    private let system = "contract-\(UInt64.random(in: .min ... .max))"
+    let system = "contract-\(UInt64.random(in: .min ... .max))"
 
     init(_ kind: Kind) throws {
         self.kind = kind
@@ -138,12 +142,37 @@ final class LogFixture: Sendable {
         }
     }
 
-    private func kafka() async throws -> KafkaLog {
-        let partitions = ["accounts": 4, "a": 12, "a-1": 2, "b": 1]
-        var configuration = KafkaLogConfiguration(
-            system: system, brokers: try KafkaCluster.shared.get().brokers, partitions: partitions)
-        configuration.replication = 1
+    /// A log of the broker that all tests share, not quite as it would be otherwise.
+    func kafka(_ change: (inout KafkaLogConfiguration) -> Void = { _ in }) async throws -> KafkaLog {
+        var configuration = kafkaConfiguration
+        configuration.brokers = try KafkaCluster.shared.get().brokers
+        change(&configuration)
         return try await KafkaLog.open(configuration, pool: pool, report: reports.reporter)
+    }
+
+    var kafkaConfiguration: KafkaLogConfiguration {
+        let partitions = ["accounts": 4, "a": 12, "a-1": 2, "b": 1]
+        var configuration = KafkaLogConfiguration(system: system, brokers: "", partitions: partitions)
+        configuration.replication = 1
+        return configuration
+    }
+
+    func delete(_ topic: String, _ client: KafkaClient) throws {
+        var topics = [rd_kafka_DeleteTopic_new(topic)]
+        let queue = rd_kafka_queue_new(client.handle)
+        rd_kafka_DeleteTopics(client.handle, &topics, 1, nil, queue)
+        rd_kafka_event_destroy(rd_kafka_queue_poll(queue, 30_000))
+        rd_kafka_queue_destroy(queue)
+        rd_kafka_DeleteTopic_destroy(topics[0])
+    }
+
+    /// Looks again and again until it is so, without keeping the executor from its work.
+    func waitUntil(_ what: String, _ isSo: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try await !isSo() {
+            guard ContinuousClock.now < deadline else { throw Failure("waited for \(what)") }
+            _ = try await pool.run { usleep(5_000) }
+        }
     }
 
     func open(_ log: any ChangeLog, _ partition: PartitionID = partition) async throws -> (any PartitionLog, Acks) {

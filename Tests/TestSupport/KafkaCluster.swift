@@ -6,6 +6,8 @@ import Synchronization
 package final class KafkaCluster: Sendable {
     /// Where the brokers are reached: `127.0.0.1:port`, joined by commas.
     package let brokers: String
+    /// Where the first broker is reached with the secured protocol, if there is one.
+    package let securedBroker: String
     private let folder: String
 
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -23,23 +25,31 @@ package final class KafkaCluster: Sendable {
         try KafkaCluster(properties: [
             "log.cleaner.backoff.ms": "100", "log.cleaner.min.cleanable.ratio": "0.0",
             "log.cleaner.dedupe.buffer.size": "4194304", "log.cleaner.threads": "1",
-            "log.initial.task.delay.ms": "100", "log.segment.delete.delay.ms": "0",
+            "log.initial.task.delay.ms": "100", "log.segment.delete.delay.ms": "0", "log.roll.ms": "200",
         ])
     }
 
     /// Starts brokers and returns when they answer.
     ///
-    /// - Parameter properties: what is added to the configuration of each.
-    package init(brokers count: Int = 1, properties: [String: String] = [:]) throws {
+    /// - Parameters:
+    ///   - protocol: what a further listener of each takes: `SASL_SSL`.
+    ///   - properties: what is added to the configuration of each.
+    package init(
+        brokers count: Int = 1, securedWith protocol: String? = nil, properties: [String: String] = [:]
+    ) throws {
         // No `TemporaryFolder`: the brokers may live longer than this value would.
         folder = NSTemporaryDirectory() + "affinity-kafka-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let lines = properties.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
         try lines.write(toFile: folder + "/extra.properties", atomically: true, encoding: .utf8)
-        let arguments = ["start", folder, "--brokers", "\(count)", "--port", "0", "--until", "\(getpid())"]
+        let arguments =
+            ["start", folder, "--brokers", "\(count)", "--port", "0", "--until", "\(getpid())"]
+            + (`protocol`.map { ["--secured", $0] } ?? [])
         let output = try Self.run(arguments)
         guard let last = output.split(separator: "\n").last else { throw Failure("scripts/kafka says nothing") }
         brokers = String(last)
+        let port = brokers.split(separator: ",").first?.split(separator: ":").last.flatMap { Int($0) } ?? 0
+        securedBroker = "127.0.0.1:\(port + 2)"
     }
 
     deinit { stop() }

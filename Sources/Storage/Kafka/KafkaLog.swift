@@ -66,10 +66,10 @@ public final class KafkaLog: ChangeLog {
         self.reader = reader
         keeper = TopicKeeper(configuration, pool, report: report)
         let consumer = try KafkaClient(.consumer, configuration.consumer, disposal, report: report)
-        _ = try sender()
+        _ = try makeSender()
         let started = [
             ServiceThread { reader.run(consumer) },
-            ServiceThread { [self] in watcher.run(consumer) { state.withLock { $0.sender?.client } } },
+            ServiceThread { [self] in watcher.run(consumer) { sender?.client } },
         ]
         threads.withLock { $0 += started }
     }
@@ -230,22 +230,28 @@ public final class KafkaLog: ChangeLog {
 
     // MARK: - The producer
 
+    /// The sender that was made last.
+    var sender: RecordSender? { state.withLock { $0.sender } }
+
     /// The sender; a new one if the last has failed.
     private func currentSender() async throws(LogError) -> RecordSender {
-        if let sender = state.withLock({ $0.sender }), sender.failure == nil { return sender }
+        if let sender, sender.failure == nil { return sender }
         do {
-            return try await pool.run { [self] in try sender() }
+            return try await pool.run { [self] in try makeSender() }
         } catch {
             throw logError(error)
         }
     }
 
-    private func sender() throws(LogError) -> RecordSender {
+    private func makeSender() throws(LogError) -> RecordSender {
         do {
             return try making.withLock { _ in
-                let former = state.withLock { $0.sender }
-                if let former, former.failure == nil { return former }
-                former?.stop()
+                let former = sender
+                if let former {
+                    guard let failure = former.failure else { return former }
+                    former.fail(failure)
+                    former.stop()
+                }
                 let client = try KafkaClient(.producer, configuration.producer, disposal, report: report)
                 let sender = try RecordSender(client, report: report)
                 let isClosed = state.withLock { state in

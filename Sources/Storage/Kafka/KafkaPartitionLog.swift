@@ -163,6 +163,7 @@ final class KafkaPartitionLog: PartitionLog {
     /// Turns the words of librdkafka into acknowledgements. On the sender's thread.
     func take(_ words: [Word]) -> [LogAck] {
         state.withLock { state in
+            if state.isAbandoned { return [] }
             var acks: [LogAck] = []
             acks.reserveCapacity(words.count)
             for word in words {

@@ -35,7 +35,9 @@ final class RecordSender: Sendable {
     }
 
     /// Why nothing can be written with this sender any more; `nil` if it can.
-    var failure: LogError? { state.withLock { $0.failure } }
+    ///
+    /// librdkafka knows it before its thread has said so.
+    var failure: LogError? { state.withLock { $0.failure } ?? client.fatalError }
 
     // MARK: - Targets
 
@@ -134,8 +136,8 @@ final class RecordSender: Sendable {
         }
     }
 
-    /// Every use fails; what librdkafka still says is ignored.
-    private func fail(_ error: LogError) {
+    /// Every use fails; what librdkafka still says is ignored. On any thread, and again without effect.
+    func fail(_ error: LogError) {
         let uses = state.withLock { state in
             if state.failure == nil { state.failure = error }
             defer { state.targets = [:] }
