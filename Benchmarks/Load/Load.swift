@@ -6,12 +6,12 @@ internal import AffinityNet
 /// the start took too: with entries in the log already, it is the restoring that takes it.
 @main enum Load {
     static func main() async throws {
-        let arguments = Arguments("data", "entries", "memstore", "partitions", "brokers")
+        let arguments = Arguments("data", "entries", "memstore", "partitions", "brokers", "system")
         let entries = arguments.number("entries", default: 1_000_000)
         let begin = ContinuousClock.now
         let stack = try await Stack(
             data: arguments.text("data", default: "data"), memstore: arguments.text("memstore", default: "memory"),
-            partitions: arguments.number("partitions", default: 4), brokers: arguments.text("brokers", default: ""))
+            partitions: arguments.number("partitions", default: 4), kafka: KafkaArguments(arguments))
         printFigure("start", (ContinuousClock.now - begin) / .seconds(1), "s")
         let start = stack.clock.monotonic
         try await fill(stack, entries)

@@ -23,29 +23,27 @@ package final class Stack: Sendable {
     /// - Parameters:
     ///   - data: the data folder; made if it is not there.
     ///   - memstore: `memory` or `rocksdb`.
-    ///   - brokers: those of the Kafka cluster that has the changelogs; empty for the embedded log.
-    package init(data: String, memstore: String, partitions: Int = 4, brokers: String = "") async throws {
+    ///   - kafka: the Kafka cluster that has the changelogs; `nil` for the embedded log.
+    package init(data: String, memstore: String, partitions: Int = 4, kafka: KafkaArguments? = nil) async throws {
         let clock = SystemClock()
         let pool = ThreadPool(threads: 4).blocking
         let shared = RocksDBShared(cacheBytes: 128 << 20, writeBufferBytes: 128 << 20)
         let report: Reporter = { report in
-            guard report.level >= .warning else { return }
+            // What librdkafka says of its own settings is no news here.
+            guard report.level >= .warning, report.message != "librdkafka" else { return }
             FileHandle.standardError.write(Data("\(report.message) \(report.fields)\n".utf8))
         }
         self.clock = clock
         loops = try EventLoopGroup(count: ProcessInfo.processInfo.activeProcessorCount)
         coordinator = try await EmbeddedCoordinator.open(folder: data, pool: pool)
         let log: any ChangeLog
-        if brokers.isEmpty {
+        if let kafka {
+            let topics = try await KafkaLog.open(kafka.configuration(partitions), pool: pool, report: report)
+            (log, closeLog) = (topics, { await topics.close() })
+        } else {
             let local = try await LocalLog.open(
                 folder: "\(data)/log", shared: shared, clock: clock, pool: pool, report: report)
             (log, closeLog) = (local, { await local.close() })
-        } else {
-            var configuration = KafkaLogConfiguration(
-                system: "benchmark", brokers: brokers, partitions: ["kv": partitions])
-            configuration.replication = 1
-            let kafka = try await KafkaLog.open(configuration, pool: pool, report: report)
-            (log, closeLog) = (kafka, { await kafka.close() })
         }
         let memstores: any MemStoreEngine =
             memstore == "rocksdb"
@@ -62,12 +60,40 @@ package final class Stack: Sendable {
         }
     }
 
-    /// Ends the service and closes the data folder.
+    /// Ends the service and closes the log.
     package func close() async {
         service.stop()
         await running.value
         await closeLog()
         await coordinator.close()
         await loops.shutdown()
+    }
+}
+
+/// Which Kafka cluster a benchmark's changelogs are in, and what of its settings is tried.
+package struct KafkaArguments {
+    private let system: String
+    private let brokers: String
+    private let replication: Int
+    private let linger: Int
+    private let requests: Int
+
+    /// What the arguments `brokers`, `system`, `replication`, `linger` (microseconds) and `requests` (in flight to a
+    /// broker) say; `nil` without brokers.
+    package init?(_ arguments: Arguments) {
+        brokers = arguments.text("brokers", default: "")
+        if brokers.isEmpty { return nil }
+        system = arguments.text("system", default: "benchmark")
+        replication = arguments.number("replication", default: 1)
+        linger = Int(arguments.text("linger", default: "0")) ?? 0
+        requests = arguments.number("requests", default: 5)
+    }
+
+    func configuration(_ partitions: Int) -> KafkaLogConfiguration {
+        var configuration = KafkaLogConfiguration(system: system, brokers: brokers, partitions: ["kv": partitions])
+        configuration.replication = replication
+        configuration.linger = .microseconds(linger)
+        configuration.properties["max.in.flight.requests.per.connection"] = String(requests)
+        return configuration
     }
 }

@@ -32,8 +32,12 @@ def lines(program: str, *words: str) -> list[str]:
 
 def run(program: str, **options: object) -> dict[str, float]:
     """Runs a benchmark program that prints names, values and units; returns the values by name."""
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return {name: float(value) for name, value, _ in (line.split("\t") for line in lines(program, *words))}
+    return figures(lines(program, *(word for name, value in options.items() for word in (f"--{name}", str(value)))))
+
+
+def figures(printed: list[str]) -> dict[str, float]:
+    """The values by name."""
+    return {name: float(value) for name, value, _ in (line.split("\t") for line in printed)}
 
 
 class Server:
@@ -54,13 +58,14 @@ class Server:
         return cls("ConstantBenchmark", folder / "constant.log", port, ["--port", str(port)])
 
     @classmethod
-    def keyvalue(cls, data: Path, memstore: str, partitions: int = 4) -> "Server":
+    def keyvalue(cls, data: Path, memstore: str, partitions: int = 4, options: list[str] = []) -> "Server":
         port = free_port()
         return cls("KeyValue", data.with_suffix(f".{memstore}.log"), port, [
             f"--node.data={data}",
             f"--gateway.listeners=http://127.0.0.1:{port}",
             f"--keyspaces.kv.memstore={memstore}",
             f"--keyspaces.kv.partitions={partitions}",
+            *options,
         ])
 
     def __enter__(self) -> "Server":

@@ -207,10 +207,13 @@ extension PartitionReplica {
     /// The one reader: of bootstrap and of a claimant; only its end differs (R1 to R4).
     private func read(_ log: any PartitionLog, to ends: [Offset], into state: StateStore) async throws {
         var first: [LogPage?] = ends.map { _ in nil }
+        // The next page of each changelog, which the log gets while this one is applied.
+        var ahead: [Task<LogPage, any Error>?] = ends.map { _ in nil }
+        defer { for task in ahead { task?.cancel() } }
         while let changelog = state.changelogToRead(ends) {
             if isStopping { throw LogError(.closed, "the node stops while the log is read") }
             let next = state.readNext(changelog)
-            let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
+            let page = try await (ahead[changelog].take() ?? begin(log, changelog, next)).value
             guard page.next > next else {
                 throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(ends[changelog])")
             }
@@ -218,9 +221,15 @@ extension PartitionReplica {
                 throw Misfit(reason: "\(core.stores[changelog].name): \(reason)")
             }
             if first[changelog] == nil { first[changelog] = page }
+            if page.next < ends[changelog] { ahead[changelog] = begin(log, changelog, page.next) }
             let isLevel = ends.indices.allSatisfy { ($0 == changelog ? page.next : state.readNext($0)) >= ends[$0] }
             try state.take(page, of: changelog, isLevel: isLevel)
         }
+    }
+
+    /// Asks for a page at once, before anything else is done.
+    private func begin(_ log: any PartitionLog, _ changelog: Int, _ next: Offset) -> Task<LogPage, any Error> {
+        Task.immediate { try await log.read(changelog, from: next, maxBytes: 1 << 20) }
     }
 
     /// Why a removal may have been missed (§7): compaction took a tombstone that lies ahead of `next`, and what it
