@@ -100,6 +100,7 @@ crocks_status with(crocks_db *db, Body body) noexcept {
 
 Options options_of(const crocks_options &wanted, crocks_shared *shared) {
     Options options;
+    options.env = padding_env();
     options.create_if_missing = wanted.create;
     options.paranoid_checks = true;
     options.write_buffer_manager = shared->buffers;
