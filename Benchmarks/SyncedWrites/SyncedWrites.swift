@@ -27,7 +27,7 @@ internal import CRocksDB
         let options = crocks_options(
             create: true, compress: true, bloom_bits: 0, max_open_files: 256, write_buffer_bytes: 32 << 20,
             file_bytes: 64 << 20, max_wal_bytes: 128 << 20, background_jobs: 2, wal_recovery: crocks_wal_tail,
-            compact_deletions: true)
+            compact_deletions: true, ascending_prefix: 5)
         var status = crocks_status()
         let database = crocks_open(path, options, crocks_shared_create(128 << 20, 128 << 20), &status)
         check(status)

@@ -1,7 +1,9 @@
 #include "loop.hpp"
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
@@ -19,7 +21,13 @@ int64_t boottime_ns() {
 }
 }  // namespace cb
 
-cb_loop::cb_loop(const char *name) : scratch(64 * 1024), name_(name) { now_ns_ = cb::boottime_ns(); }
+cb_loop::cb_loop(const char *name) : scratch(64 * 1024), name_(name) {
+    now_ns_ = cb::boottime_ns();
+    int bell = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    boost::system::error_code error;
+    if (bell >= 0) bell_.assign(bell, error);
+    if (error) ::close(bell);
+}
 
 cb_loop::~cb_loop() {
     if (thread_.joinable()) thread_.detach();
@@ -30,9 +38,11 @@ void cb_loop::release() {
 }
 
 bool cb_loop::start(void *given, cb_release_fn ended) {
+    if (!bell_.is_open()) return false;
     context = given;
     retain();  // the thread's own
     work_.emplace(io.get_executor());
+    wait_for_bell();
     {
         std::lock_guard lock(mutex_);
         started_ = true;
@@ -108,22 +118,45 @@ bool cb_loop::post(cb::Job job) {
         }
         return true;
     }
-    bool wake;
     {
         std::lock_guard lock(mutex_);
         if (ended_) return false;
         posted_.push_back(job);
-        wake = !woken_;
+        if (woken_) return true;
         woken_ = true;
-        // Under the lock, so that the thread cannot end, and the context with it, in between.
-        if (wake) {
-            asio::post(io, [this] {
-                Turn turn(*this);
-                drain_posted();
-            });
-        }
+        retain();  // until it is woken
+    }
+    // Not under the lock: the thread that wakes up takes it, and may take the processor from this one before. And not
+    // in the middle of a job, which may have more for it.
+    if (current_ && current_->depth_ > 0) {
+        current_->sleepers_.push_back(this);
+    } else {
+        wake();
     }
     return true;
+}
+
+void cb_loop::wake() {
+    const uint64_t one = 1;
+    // It cannot fail: the counter is far from its end.
+    [[maybe_unused]] auto n = ::write(bell_.native_handle(), &one, sizeof one);
+    release();
+}
+
+void cb_loop::wait_for_bell() {
+    bell_.async_read_some(asio::buffer(&rings_, sizeof rings_), [this](boost::system::error_code error, size_t) {
+        if (error) return;
+        {
+            Turn turn(*this);
+            drain_posted();
+        }
+        wait_for_bell();
+    });
+}
+
+void cb_loop::wake_sleepers() {
+    for (auto loop : sleepers_) loop->wake();
+    sleepers_.clear();
 }
 
 bool cb_loop::schedule(const cb::Timed &timed) {
@@ -180,6 +213,7 @@ bool cb_loop::drain_local() {
     while (local_head_ < local_.size() && run++ < jobs_per_turn_max) {
         auto job = local_[local_head_++];
         job.fn(job.job, job.context);
+        wake_sleepers();
     }
     if (local_head_ == local_.size()) {
         local_.clear();
@@ -207,6 +241,7 @@ void cb_loop::end_turn() {
         depth_--;
         return;
     }
+    wake_sleepers();
     for (int round = 0; round < rounds_per_turn_max; round++) {
         drain_local();
         process_ready();
@@ -216,6 +251,7 @@ void cb_loop::end_turn() {
         }
     }
     flush_dirty();
+    wake_sleepers();
     depth_--;
     if ((!local_.empty() || !ready_.empty() || !dirty_.empty()) && !repost_) {
         repost_ = true;
@@ -243,6 +279,7 @@ void cb_loop::process_ready() {
         connection->release();
     }
     ready_now_.clear();
+    wake_sleepers();
 }
 
 void cb_loop::flush_dirty() {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
@@ -108,7 +109,12 @@ private:
     bool started_ = false;
 
     // The loop's own thread from here on.
+    // Rung by other threads. Not Asio's own way of waking, which holds the scheduler's lock while it does it: the thread
+    // that wakes up takes that lock first of all, and would sleep again.
+    asio::posix::stream_descriptor bell_{io};
+    uint64_t rings_ = 0;
     std::vector<cb::Job> taken_;
+    std::vector<cb_loop *> sleepers_;  // that this thread has posted to, and has to wake
     std::vector<cb::Job> local_;
     size_t local_head_ = 0;
     bool repost_ = false;
@@ -130,6 +136,9 @@ private:
     std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_;
 
     void run(cb_release_fn ended);
+    void wait_for_bell();
+    void wake();
+    void wake_sleepers();
     void begin_turn();
     void end_turn();
     bool drain_local();

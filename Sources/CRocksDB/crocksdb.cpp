@@ -4,6 +4,7 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
@@ -100,6 +101,7 @@ crocks_status with(crocks_db *db, Body body) noexcept {
 
 Options options_of(const crocks_options &wanted, crocks_shared *shared) {
     Options options;
+    options.env = padding_env();
     options.create_if_missing = wanted.create;
     options.paranoid_checks = true;
     options.write_buffer_manager = shared->buffers;
@@ -126,6 +128,9 @@ Options options_of(const crocks_options &wanted, crocks_shared *shared) {
     if (wanted.compact_deletions) {
         options.table_properties_collector_factories.push_back(
             NewCompactOnDeletionCollectorFactory(4096, 2048, 0.5));
+    }
+    if (wanted.ascending_prefix > 0) {
+        options.memtable_insert_with_hint_prefix_extractor.reset(NewFixedPrefixTransform(wanted.ascending_prefix));
     }
     BlockBasedTableOptions table;
     table.block_cache = shared->cache;

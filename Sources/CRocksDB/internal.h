@@ -9,6 +9,13 @@
 
 #include "crocksdb.h"
 
+namespace rocksdb {
+class Env;
+}
+
+// The files of the machine, with write-ahead logs that have room ahead; see padded.cpp.
+rocksdb::Env *padding_env();
+
 inline crocks_status failure(crocks_code code, const std::string &message) noexcept {
     return {code, strdup(message.c_str())};
 }

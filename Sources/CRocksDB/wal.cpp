@@ -135,15 +135,16 @@ Walk walk(const std::vector<uint8_t> &bytes) {
 
 // Whether a valid fragment stands anywhere behind `from`: then what is damaged there is not the end.
 //
-// Values are bytes of users and may look like fragments, so a place where one may begin is asked for too: a record
-// carries a sequence number that follows those before it, and one that is continued begins its block.
+// The log syncs every write before the next, so a crash tears one record at most; but its blocks may have come to the
+// disk in any order, so what continues a record says nothing. Values are bytes of users and may look like fragments,
+// so the beginning of a record is asked for more: a sequence number that follows those before it.
 bool has_fragment_behind(const std::vector<uint8_t> &bytes, const Walk &found) {
     for (size_t at = found.bad_at + 1; at + header_size <= bytes.size(); at++) {
         const uint8_t type = bytes[at + 6];
-        if (type < 1 || type > 4 || (type > 2 && at % block_size != 0)) continue;
+        if (type < 1 || type > 2) continue;
         const size_t length = fragment(bytes, at);
         if (length == 0) continue;
-        if (type > 2 || !found.has_records) return true;
+        if (!found.has_records) return true;
         if (length < header_size + 12) continue;
         const uint64_t sequence = little_endian_64(bytes.data() + at + header_size);
         if (sequence >= found.next_sequence && sequence - found.next_sequence <= bytes.size()) return true;

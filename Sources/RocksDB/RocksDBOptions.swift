@@ -30,6 +30,9 @@ public struct RocksDBOptions: Sendable {
     public var walRecovery = WALRecovery.dropTornTail
     /// Whether files in which most entries are deletions are compacted by themselves.
     public var compactsDeletions = false
+    /// New keys that begin with the same bytes, this many, mostly come in their order: each is then looked for beside
+    /// the one before it. 0 if they come in none.
+    public var ascendingPrefixBytes = 0
 
     /// The defaults.
     public init() {}
@@ -40,6 +43,7 @@ public struct RocksDBOptions: Sendable {
             max_open_files: Int32(maxOpenFiles), write_buffer_bytes: writeBufferBytes, file_bytes: fileBytes,
             max_wal_bytes: maxWALBytes, background_jobs: Int32(backgroundJobs),
             wal_recovery: walRecovery == .absolute ? crocks_wal_absolute : crocks_wal_tail,
-            compact_deletions: compactsDeletions)
+            compact_deletions: compactsDeletions,
+            ascending_prefix: ascendingPrefixBytes)
     }
 }

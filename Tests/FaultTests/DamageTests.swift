@@ -16,7 +16,7 @@ extension Faults {
                     let copy = "torn-\(bytes)"
                     try folder.copy(data, to: copy)
                     let torn = try Files.newest(in: "\(folder.path)/\(copy)/log/db", suffix: ".log")
-                    try Files.truncate(torn, by: bytes)
+                    try Files.truncate(torn, by: try Files.zerosAtEnd(torn) + bytes)
                     let node = try KeyValueNode.serving("\(folder.path)/\(copy)", memstore)
                     let warning = try node.child.line { $0.level == "warning" }
                     #expect(warning.text.contains(".log"), "names the file: \(warning.text)")
@@ -215,6 +215,11 @@ enum Files {
     static func size(_ path: String) throws -> Int {
         let facts = try FileManager.default.attributesOfItem(atPath: path)
         return (facts[.size] as? NSNumber)?.intValue ?? 0
+    }
+
+    /// How many zeros a write-ahead log has behind its records.
+    static func zerosAtEnd(_ path: String) throws -> Int {
+        try Data(contentsOf: URL(fileURLWithPath: path)).reversed().prefix { $0 == 0 }.count
     }
 
     static func truncate(_ path: String, by bytes: Int) throws {

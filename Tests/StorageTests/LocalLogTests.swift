@@ -20,6 +20,12 @@ import Testing
         return try #require(logs.max())
     }
 
+    /// Where the records of a write-ahead log end; behind them stand zeros until it is closed.
+    func end(_ path: String) throws -> Int {
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        return bytes.lastIndex { $0 != 0 }.map { $0 + 1 } ?? 0
+    }
+
     func size(_ path: String) -> Int {
         ((try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? NSNumber)?.intValue ?? 0
     }
@@ -53,25 +59,79 @@ import Testing
                 await acks.wait(for: number + 1)
             }
             let path = try newestWAL(log.folder)
-            let before = size(path)
+            let before = try end(path)
             opened.append([
                 OutgoingRecord(changelog: 0, record: record("last", "v")),
                 OutgoingRecord(changelog: 1, record: record("last", "v")),
             ])
             await acks.wait(for: 7)
-            let after = size(path)
+            let after = try end(path)
             #expect(after > before)
-            for length in before...after {
-                let torn = try copy(log.folder, "torn")
-                try truncate(newestWAL(torn), to: length)
-                let again = try await fixture.local(torn)
-                let (reopened, _) = try await fixture.open(again)
-                let counts = [try await reopened.readAll(0).count, try await reopened.readAll(1).count]
-                #expect(counts == (length == after ? [6, 1] : [5, 0]), "cut at \(length) of \(before)...\(after)")
-                await again.close()
+            // What was not written any more is missing, or the zeros that stood ahead are still there.
+            for zeros in [0, 100_000] {
+                for length in before...after {
+                    let torn = try copy(log.folder, "torn")
+                    try truncate(newestWAL(torn), to: length)
+                    try truncate(newestWAL(torn), to: length + zeros)
+                    let again = try await fixture.local(torn)
+                    let (reopened, _) = try await fixture.open(again)
+                    let counts = [try await reopened.readAll(0).count, try await reopened.readAll(1).count]
+                    let place = "cut at \(length) of \(before)...\(after), with \(zeros) zeros"
+                    #expect(counts == (length == after ? [6, 1] : [5, 0]), "\(place)")
+                    await again.close()
+                }
+                if zeros > 0 { continue }
+                #expect(fixture.reports.messages.filter { $0.contains("torn off") }.count == after - before - 1)
             }
-            #expect(fixture.reports.messages.filter { $0.contains("torn off") }.count == after - before - 1)
             await log.close()
+        }
+    }
+
+    /// The pages of one write come to the disk in any order; those that did not are zeros as before.
+    @Test func aWriteThatLacksAnyOfItsPagesIsDropped() throws {
+        let fixture = fixture
+        try fixture.run {
+            let log = try await fixture.local()
+            let (opened, acks) = try await fixture.open(log)
+            opened.append(0, record("first", "v"))
+            await acks.wait(for: 1)
+            let path = try newestWAL(log.folder)
+            let before = try end(path)
+            opened.append(0, record("last", String(repeating: "v", count: 100_000)))
+            await acks.wait(for: 2)
+            let page = 4096
+            for place in stride(from: before / page * page, to: try end(path), by: page) {
+                let torn = try copy(log.folder, "torn")
+                let file = try FileHandle(forWritingTo: URL(fileURLWithPath: try newestWAL(torn)))
+                try file.seek(toOffset: UInt64(max(place, before)))
+                try file.write(contentsOf: Data(count: place + page - max(place, before)))
+                try file.close()
+                let again = try await fixture.local(torn)
+                let (reopened, acksAgain) = try await fixture.open(again)
+                #expect(try await reopened.readAll(0).count == 1, "without the page at \(place)")
+                reopened.append(0, record("next", "v"))
+                await acksAgain.wait(for: 1)
+                await again.close()
+                let third = try await fixture.local(torn)
+                #expect(try await fixture.open(third).0.readAll(0).count == 2)
+                await third.close()
+            }
+            await log.close()
+        }
+    }
+
+    /// Its write-ahead log is as long as its records then, so that what is cut off is missed.
+    @Test func aLogThatIsClosedHasNoZerosBehindIt() throws {
+        let fixture = fixture
+        try fixture.run {
+            let log = try await fixture.local()
+            let (opened, acks) = try await fixture.open(log)
+            opened.append(0, record("k", "v"))
+            await acks.wait(for: 1)
+            let path = try newestWAL(log.folder)
+            #expect(try size(path) > end(path))
+            await log.close()
+            #expect(try size(path) == end(path))
         }
     }
 
@@ -85,7 +145,7 @@ import Testing
             for number in 0..<6 {
                 opened.append(0, record("k\(number)", "value"))
                 await acks.wait(for: number + 1)
-                ends.append(size(try newestWAL(log.folder)))
+                ends.append(try end(newestWAL(log.folder)))
             }
             for place in stride(from: ends[1], to: ends[4], by: 1) {
                 let damaged = try copy(log.folder, "damaged")
@@ -113,7 +173,7 @@ import Testing
             for number in 0..<4 {
                 opened.append(0, record("k\(number)", "value"))
                 await acks.wait(for: number + 1)
-                ends.append(size(try newestWAL(log.folder)))
+                ends.append(try end(newestWAL(log.folder)))
             }
             await log.close()
             for length in [0, ends[1], ends[2], ends[3] - 1] {

@@ -65,6 +65,8 @@ typedef struct {
     crocks_wal_recovery wal_recovery;
     // Whether files that consist mostly of deletions are compacted by themselves.
     bool compact_deletions;
+    // New keys that begin with the same bytes, this many, mostly come in their order; 0 if they come in none.
+    size_t ascending_prefix;
 } crocks_options;
 
 // One block cache and one write-buffer manager for all databases of the process.

@@ -219,6 +219,7 @@ public final class LocalLog: ChangeLog {
         options.fileBytes = 64 << 20
         options.maxWALBytes = configuration.maxWALBytes
         options.compactsDeletions = true
+        options.ascendingPrefixBytes = LogSchema.prefixLength
         options.walRecovery = note == nil ? .dropTornTail : .absolute
         let database = try RocksDB(path: path, options: options, shared: shared)
         do {

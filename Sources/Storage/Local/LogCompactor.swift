@@ -7,7 +7,7 @@ internal import Synchronization
 ///
 /// In rounds, as Kafka's cleaner does. A round reads the part that was not compacted yet, as far as the memory for
 /// its keys goes, and notes the last offset of each key; then it goes through the log from the beginning to there
-/// and deletes, in small batches without a sync, what stands before that offset. Keys are kept whole, not as hashes:
+/// and deletes, in small batches, what stands before that offset. Keys are kept whole, not as hashes:
 /// nobody has to believe that two do not collide. Runs on a thread of its own, or in the pool for a call of
 /// `compact`, one at a time.
 final class LogCompactor: Sendable {
@@ -104,10 +104,9 @@ final class LogCompactor: Sendable {
                 let round = try deleteSuperseded(before: behind, last)
                 deleted += round.deleted
                 kept = round.kept
-                // Without a sync: after a crash a part is gone through again, which changes nothing.
                 var batch = RocksDBBatch()
                 batch.put(LogSchema.cleanedKey(id), LogSchema.bytes(behind.rawValue, Int64(kept)))
-                try database.write(batch)
+                try database.write(batch, sync: true)
                 if behind == cleaned || behind == end { break }
                 cleaned = behind
             }
@@ -156,12 +155,13 @@ final class LogCompactor: Sendable {
                 if !isSuperseded { batch.put(LogSchema.forgottenKey(id), LogSchema.bytes(offset.next.rawValue)) }
                 deleted += 1
                 if batch.count >= LogCompactor.batchCount {
-                    try database.write(batch)
+                    // Synced as every write of the log: a crash then tears one at most.
+                    try database.write(batch, sync: true)
                     batch.clear()
                 }
                 return true
             }
-            if !batch.isEmpty { try database.write(batch) }
+            if !batch.isEmpty { try database.write(batch, sync: true) }
             return (deleted, kept)
         }
 

@@ -16,6 +16,8 @@ internal import AffinityRocksDB
 enum LogSchema {
     static let namePrefix: [UInt8] = [0]
     static let nameEnd: [UInt8] = [1]
+    /// Of the keys of one changelog, in each of its areas.
+    static let prefixLength = 5
 
     /// The name of a changelog: lengths stand before the parts, so no two names are alike.
     static func name(_ partition: PartitionID, _ changelog: String) -> [UInt8] {
