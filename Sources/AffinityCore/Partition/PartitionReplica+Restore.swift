@@ -213,7 +213,7 @@ extension PartitionReplica {
         while let changelog = state.changelogToRead(ends) {
             if isStopping { throw LogError(.closed, "the node stops while the log is read") }
             let next = state.readNext(changelog)
-            let page = try await (ahead[changelog].take() ?? begin(log, changelog, next)).value
+            let page = try await (ahead[changelog].take() ?? log.page(changelog, from: next, executor)).value
             guard page.next > next else {
                 throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(ends[changelog])")
             }
@@ -221,15 +221,10 @@ extension PartitionReplica {
                 throw Misfit(reason: "\(core.stores[changelog].name): \(reason)")
             }
             if first[changelog] == nil { first[changelog] = page }
-            if page.next < ends[changelog] { ahead[changelog] = begin(log, changelog, page.next) }
+            if page.next < ends[changelog] { ahead[changelog] = log.page(changelog, from: page.next, executor) }
             let isLevel = ends.indices.allSatisfy { ($0 == changelog ? page.next : state.readNext($0)) >= ends[$0] }
             try state.take(page, of: changelog, isLevel: isLevel)
         }
-    }
-
-    /// Asks for a page at once, before anything else is done.
-    private func begin(_ log: any PartitionLog, _ changelog: Int, _ next: Offset) -> Task<LogPage, any Error> {
-        Task.immediate { try await log.read(changelog, from: next, maxBytes: 1 << 20) }
     }
 
     /// Why a removal may have been missed (§7): compaction took a tombstone that lies ahead of `next`, and what it
@@ -248,5 +243,13 @@ extension PartitionReplica {
         let age = environment.clock.now.milliseconds.subtractingReportingOverflow(state.applied.level.milliseconds)
         guard age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 2 else { return nil }
         return "it was last level with the log \(age.partialValue / 1000) s ago; removals may be gone from it since"
+    }
+}
+
+extension PartitionLog {
+    /// Asks for a page at once, before anything else is done. Not in the replica, in whose generic context the compiler
+    /// (Swift 6.3) cannot make such a task.
+    fileprivate func page(_ changelog: Int, from next: Offset, _ executor: any EventExecutor) -> Task<LogPage, any Error> {
+        Task.immediate(executorPreference: executor) { try await self.read(changelog, from: next, maxBytes: 1 << 20) }
     }
 }

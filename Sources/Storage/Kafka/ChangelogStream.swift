@@ -6,6 +6,7 @@ final class ChangelogStream: Sendable {
     let place: KafkaPlace
     let waiters: RecordWaiters
     private let lastEnd: Atomic<Int64>
+    private let closed = Mutex<LogError?>(nil)
 
     init(_ place: KafkaPlace, end: Offset) {
         self.place = place
@@ -20,5 +21,14 @@ final class ChangelogStream: Sendable {
     func advance(to end: Offset) {
         let (before, _) = lastEnd.max(end.rawValue, ordering: .acquiringAndReleasing)
         if before < end.rawValue { waiters.advance(to: end) }
+    }
+
+    /// Why nobody reads it any more; `nil` while somebody may.
+    var closure: LogError? { closed.withLock { $0 } }
+
+    /// Everybody who waits for records, now or later, gets `error`.
+    func close(_ error: LogError) {
+        closed.withLock { if $0 == nil { $0 = error } }
+        waiters.close(error)
     }
 }

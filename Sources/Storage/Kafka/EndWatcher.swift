@@ -67,7 +67,7 @@ final class EndWatcher: Sendable {
                 if let producer = producer() { look(streams, producer, &leaderless) }
                 nextLook = .now + interval
             }
-            if streams.isEmpty { wakeUp.wait(atMost: .seconds(1)) } else { wakeUp.wait(atMost: nextLook - .now) }
+            wakeUp.wait(atMost: streams.isEmpty ? .seconds(1) : max(.zero, nextLook - .now))
         }
     }
 

@@ -267,7 +267,7 @@ final class KafkaPartitionLog: PartitionLog {
         gate.end()
         sender.unregister(prefixes.withLock { $0 })
         for stream in streams {
-            stream.waiters.close(error)
+            stream.close(error)
             log.reader.end(stream, error)
         }
     }

@@ -105,12 +105,15 @@ final class RecordReader: Sendable {
     private func take(_ message: Message, _ client: KafkaClient, _ cursors: inout [ObjectIdentifier: Cursor]) {
         switch message {
         case .read(let stream, let offset, let maxBytes, let answer):
+            // Its end may have come first.
+            if let error = stream.closure { return answer.resume(returning: .failure(error)) }
             let cursor = cursor(stream, client, &cursors)
             cursor.answer(.failure(LogError(.io, "\(stream.place): read twice at the same time")))
             cursor.request = Cursor.Request(from: offset, maxBytes: maxBytes, answer: answer)
             cursor.seek(offset)
             cursor.serve()
         case .follow(let stream, let offset):
+            if stream.closure != nil { return }
             let cursor = cursor(stream, client, &cursors)
             cursor.followers += 1
             cursor.seekIfIdle(offset)

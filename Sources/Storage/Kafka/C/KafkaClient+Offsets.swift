@@ -36,10 +36,11 @@ extension KafkaClient {
         }
         let code = rd_kafka_offsets_for_times(handle, list, Int32(clamping: timeout.wholeMilliseconds))
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaErrors.error(code, "looking up offsets") }
-        return places.map { place in
-            guard let found = rd_kafka_topic_partition_list_find(list, place.topic, place.partition)?.pointee else {
-                return .failure(LogError(.io, "\(place): no offset came back"))
-            }
+        guard Int(list.pointee.cnt) == places.count, let elements = list.pointee.elems else {
+            throw LogError(.io, "looking up offsets: not as many came back")
+        }
+        return places.indices.map { index in
+            let (place, found) = (places[index], elements[index])
             if found.err != RD_KAFKA_RESP_ERR_NO_ERROR { return .failure(KafkaErrors.error(found.err, "\(place)")) }
             guard found.offset >= 0 else { return .failure(LogError(.io, "\(place): no offset came back")) }
             return .success(Offset(found.offset))
