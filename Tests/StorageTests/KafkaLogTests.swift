@@ -81,6 +81,40 @@ struct KafkaLogTests {
         }
     }
 
+    /// The one test with three brokers: they take a quarter of a minute to start, and a dead one nine seconds to miss.
+    @Test func aDeadBrokerLosesAndSwapsNothing() throws {
+        try fixture.run { [fixture] in
+            let cluster = try await onThread { try KafkaCluster(brokers: 3) }
+            defer { cluster.stop() }
+            let log = try await fixture.kafka {
+                $0.brokers = cluster.brokers
+                $0.replication = 3
+                $0.patience = .seconds(30)
+            }
+            let (opened, acks) = try await fixture.open(log)
+            let topic = try log.sender?.client.topic("\(fixture.system).accounts.balances")
+            let leader = try log.sender?.client.leader(try #require(topic), 3)
+            var count = 0
+            func write(_ more: Int) {
+                for _ in 0..<more { opened.append(count % 2, record("k\(count)", "v")); count += 1 }
+            }
+            write(200)
+            await acks.wait(for: 100)
+            let victim = try #require(leader)
+            try await onThread { try cluster.kill(victim) }
+            write(200)
+            await acks.wait(for: 400)
+            try await onThread { try cluster.start(victim) }
+            write(200)
+            await acks.wait(for: 600)
+            for changelog in 0..<2 {
+                #expect(acks.texts.filter { $0.hasPrefix("\(changelog)") } == (0..<300).map { "\(changelog):\($0)" })
+                #expect(try await opened.readAll(changelog).count == 300)
+            }
+            await log.close()
+        }
+    }
+
     // MARK: - Other writers
 
     @Test func transactionsOfOthersLeaveHoles() throws {
@@ -198,11 +232,14 @@ struct KafkaLogTests {
 
     @Test func missingAndDeletedTopicsAreNotMade() throws {
         try fixture.run { [fixture, topic] in
-            let checking = try await fixture.kafka { $0.createsTopics = false }
+            let checking = try await fixture.kafka {
+                $0.createsTopics = false
+                $0.patience = .seconds(1)
+            }
             let error = await #expect(throws: LogError.self) { _ = try await fixture.open(checking) }
             #expect(error?.code == .shape && error?.reason.contains("storage.topics.create") == true)
             await checking.close()
-            let log = try await fixture.kafka()
+            let log = try await fixture.kafka { $0.patience = .seconds(2) }
             let (opened, _) = try await fixture.open(log)
             await opened.close()
             try fixture.delete(topic, try #require(log.sender).client)

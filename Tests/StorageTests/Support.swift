@@ -220,3 +220,19 @@ extension PartitionLog {
         }
     }
 }
+
+extension KafkaClient {
+    /// The broker that leads a partition.
+    func leader(_ topic: KafkaTopic, _ partition: Int) throws -> Int {
+        var found: UnsafePointer<rd_kafka_metadata>?
+        rd_kafka_metadata(handle, 0, topic.handle, &found, 10_000)
+        guard let found, found.pointee.topic_cnt == 1 else { throw Failure("no metadata") }
+        defer { rd_kafka_metadata_destroy(found) }
+        let topic = found.pointee.topics[0]
+        let partitions = UnsafeBufferPointer(start: topic.partitions, count: Int(topic.partition_cnt))
+        guard let leader = partitions.first(where: { $0.id == Int32(partition) })?.leader, leader > 0 else {
+            throw Failure("no leader")
+        }
+        return Int(leader)
+    }
+}

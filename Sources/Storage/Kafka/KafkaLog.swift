@@ -1,6 +1,5 @@
 public import AffinityCore
 internal import AffinityThreads
-internal import Glibc
 internal import Synchronization
 
 /// The changelogs of a node's partitions in a Kafka cluster: one compacted topic a store.
@@ -196,15 +195,9 @@ public final class KafkaLog: ChangeLog {
         let client = try await currentSender().client
         do {
             return try await pool.run { [self] in
-                let deadline = ContinuousClock.now + configuration.patience
-                while true {
-                    do throws(LogError) {
-                        return try bounds(streams, client)
-                    } catch {
-                        // Partitions get leaders, and lose them: a new topic's are not ready at once.
-                        guard error.isRetriable && ContinuousClock.now < deadline else { throw error }
-                    }
-                    usleep(20_000)
+                // Partitions get leaders, and lose them: a new topic's are not ready at once.
+                try retrying(until: .now + configuration.patience) { () throws(LogError) in
+                    try bounds(streams, client)
                 }
             }
         } catch {

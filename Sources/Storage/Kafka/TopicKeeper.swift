@@ -55,12 +55,22 @@ final class TopicKeeper: Sendable {
         let topic = try client.topic(name)
         let isKnown = state.withLock { $0.seen.contains(name) }
         var facts = try facts(topic, name, client, deadline)
+        // A broker that has just started, or has just missed the making of the topic, does not know it for a moment.
+        while facts == nil, isKnown || !configuration.createsTopics, ContinuousClock.now < deadline {
+            usleep(50_000)
+            facts = try self.facts(topic, name, client, deadline)
+        }
         if facts == nil {
             if isKnown { throw LogError(.shape, "topic \(name) was deleted while this process used it") }
             facts = try make(name, partitions, topic, client, deadline)
         }
         guard let facts else { throw LogError(.io, "topic \(name) is not known to the brokers yet") }
-        let settings = isKnown ? nil : try client.settings(ofTopic: name, within: left(deadline))
+        var settings: [String: String]?
+        if !isKnown {
+            settings = try retrying(until: deadline) { () throws(LogError) in
+                try client.settings(ofTopic: name, within: left(deadline))
+            }
+        }
         let findings = TopicFindings(name, facts, settings, partitions: partitions, configuration)
         if !findings.mistakes.isEmpty { throw LogError(.shape, findings.mistakes.joined(separator: "; ")) }
         if isKnown { return }
@@ -101,5 +111,19 @@ final class TopicKeeper: Sendable {
 
     private func left(_ deadline: ContinuousClock.Instant) -> Duration {
         max(.milliseconds(100), deadline - ContinuousClock.now)
+    }
+}
+
+/// Calls `body` until it succeeds, or fails for good, or the time is over. In the blocking pool.
+func retrying<Result>(
+    until deadline: ContinuousClock.Instant, _ body: () throws(LogError) -> Result
+) throws(LogError) -> Result {
+    while true {
+        do {
+            return try body()
+        } catch {
+            guard error.isRetriable && ContinuousClock.now < deadline else { throw error }
+        }
+        usleep(20_000)
     }
 }
