@@ -21,6 +21,26 @@ public struct RecordStamp: Hashable, Sendable {
     static let layout: UInt8 = 1
     /// The bytes of the header.
     static let length = 29
+
+    var bytes: InlineArray<29, UInt8> {
+        var bytes = InlineArray<29, UInt8>(repeating: Self.layout)
+        bytes.put(epoch.rawValue, at: 1)
+        bytes.put(number, at: 9)
+        bytes.put(count, at: 17)
+        bytes.put(acknowledged, at: 21)
+        return bytes
+    }
+}
+
+extension InlineArray where Element == UInt8 {
+    /// Writes the bytes of `value` from `index` on, the most significant first.
+    fileprivate mutating func put<Number: FixedWidthInteger>(_ value: Number, at index: Int) {
+        var rest = value
+        for place in (index..<index + MemoryLayout<Number>.size).reversed() {
+            self[place] = UInt8(truncatingIfNeeded: rest)
+            rest >>= 8
+        }
+    }
 }
 
 /// The headers of a record that Affinity reads and writes.
@@ -49,24 +69,20 @@ public struct RecordHeaders: Hashable, Sendable {
     }
 
     /// Calls `body` with each header's name and bytes, in the order in which they are written.
-    public func forEach(_ body: (_ name: StaticString, _ value: [UInt8]) -> Void) {
+    ///
+    /// The bytes are lent: `body` copies what it keeps.
+    public func forEach(_ body: (_ name: StaticString, _ value: borrowing RawSpan) -> Void) {
         if let stamp {
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(RecordStamp.length)
-            bytes.append(RecordStamp.layout)
-            bytes.appendBigEndian(stamp.epoch.rawValue)
-            bytes.appendBigEndian(stamp.number)
-            bytes.appendBigEndian(stamp.count)
-            bytes.appendBigEndian(stamp.acknowledged)
-            body("affinity", bytes)
+            let bytes = stamp.bytes
+            body("affinity", bytes.span.bytes)
         }
         if let time {
-            var bytes: [UInt8] = []
-            bytes.appendBigEndian(time.milliseconds)
-            body("t", bytes)
+            var bytes = InlineArray<8, UInt8>(repeating: 0)
+            bytes.put(time.milliseconds, at: 0)
+            body("t", bytes.span.bytes)
         }
-        for tag in tags { body("tag", Array(tag.utf8)) }
-        if let traceparent { body("traceparent", Array(traceparent.utf8)) }
+        for tag in tags { body("tag", Array(tag.utf8).span.bytes) }
+        if let traceparent { body("traceparent", Array(traceparent.utf8).span.bytes) }
     }
 
     /// Takes in one header of a record that was read. Names that are not ours are ignored.

@@ -181,7 +181,7 @@ public final class KafkaLog: ChangeLog {
     /// Why a record is not taken; `nil` if it is. A broker that refused it would end the producer.
     func refusal(_ record: Record) -> LogError? {
         var size = record.key.count + (record.value?.count ?? 0) + Self.recordOverhead
-        record.headers.forEach { name, value in size += name.utf8CodeUnitCount + value.count + Self.headerOverhead }
+        record.headers.forEach { name, value in size += name.utf8CodeUnitCount + value.byteCount + Self.headerOverhead }
         if size <= configuration.maxMessageBytes { return nil }
         return LogError(.tooLarge, "a record of \(size) bytes; the log takes \(configuration.maxMessageBytes)")
     }

@@ -27,8 +27,8 @@ enum RecordCodec {
         record.headers.forEach { name, value in
             bytes.append(UInt8(truncatingIfNeeded: name.utf8CodeUnitCount))
             bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-            bytes.appendBigEndian(UInt32(truncatingIfNeeded: value.count))
-            bytes.append(contentsOf: value)
+            bytes.appendBigEndian(UInt32(truncatingIfNeeded: value.byteCount))
+            value.withUnsafeBytes { bytes.append(contentsOf: $0) }
         }
         bytes.withUnsafeMutableBytes { bytes in
             let checksum = checksum(UnsafeRawBufferPointer(rebasing: bytes[4...]), at: offset)

@@ -17,7 +17,7 @@ import Testing
 
     private func list(_ headers: RecordHeaders) -> [(name: String, bytes: [UInt8])] {
         var list: [(name: String, bytes: [UInt8])] = []
-        headers.forEach { list.append((name: "\($0)", bytes: $1)) }
+        headers.forEach { name, value in list.append((name: "\(name)", bytes: value.withUnsafeBytes { [UInt8]($0) })) }
         return list
     }
 
