@@ -270,8 +270,7 @@
         batch.next.level = clock.now
         for place in 0..<count {
             acknowledged = max(acknowledged, pending[place].number)
-            if isShared { for write in pending[place].writes { fold(before: write.offset, of: write.store, &batch) } }
-            batch.add(pending[place])
+            if isShared { interleave(pending[place], &batch) } else { batch.add(pending[place]) }
             // The settled of its first master gives a log its number.
             if pending[place].number == 0, !pending[place].writes.isEmpty { batch.next.log = logNumber }
             if isShared { cover(pending[place], &batch.next) }
