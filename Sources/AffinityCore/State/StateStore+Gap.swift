@@ -138,10 +138,16 @@ extension StateStore {
 
     /// W5: a command is certainly void if its next record, or one of a command before it, lies behind the claim that
     /// was found: its own records cannot be complete before the claims.
+    ///
+    /// A settled behind the claim says nothing of the commands: their order does not go by it.
     private func loseBehindClaim(_ changelog: Int) {
-        guard let first = awaited[changelog].first, let place = pending.offset(of: first.command) else { return }
-        for later in place..<pending.count where !pending[later].writes.isEmpty {
-            pending[later].lost = .notApplied
+        for place in 0..<awaited[changelog].count {
+            guard let first = pending.offset(of: awaited[changelog][place].command) else { continue }
+            if pending[first].number == 0 { continue }
+            for later in first..<pending.count where !pending[later].writes.isEmpty {
+                pending[later].lost = .notApplied
+            }
+            return
         }
     }
 
