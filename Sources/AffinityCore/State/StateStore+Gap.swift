@@ -243,6 +243,8 @@ extension StateStore {
 
     /// Keeps what a command of the own epoch leaves unsettled, and what its `a` covers (R3).
     func cover(_ command: Pending, _ next: inout Checkpoint) {
+        // A command without records has brought no `a` into the log: what it knew of, no reader knows.
+        guard !command.writes.isEmpty else { return }
         next.acknowledged = max(next.acknowledged, command.covers)
         next.number = max(next.number, command.number)
         unsettled.cover(upTo: next.acknowledged)
