@@ -164,12 +164,16 @@ extension StateStore {
                 return .stepDown(StepDown(reason: "the memstore failed: \(error.reason)", isRetriable: true))
             }
         }
-        // Before the own epoch has settled, its settled comes anyway; one that is on its way may come too early.
-        if gaps.owesSettled, !applied.isOpen {
-            gaps.owesSettled = false
-            appendSettled { _ in }
-        }
+        answerStaleControl()
         return .good
+    }
+
+    /// S1: a stale claim or settled is answered by a settled, or the compacted log would have none of this epoch.
+    ///
+    /// Not before the own epoch has settled: its settled may still come. If it stands already in the changelog in
+    /// question, and only another one's is missing, this is called again once that has come.
+    func answerStaleControl() {
+        if gaps.owesSettled, !applied.isOpen { appendSettled { _ in } }
     }
 
     /// The value of a key behind everything that is on its way or folded, in the order of the log.

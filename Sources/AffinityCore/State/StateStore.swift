@@ -123,6 +123,8 @@
 
     /// Appends a settled to every changelog (C4, S1, W6, Q3); `body` hears when all are acknowledged, or will not be.
     func appendSettled(_ body: @escaping (Settlement) -> Void) {
+        // It will stand behind every stale control record that was found so far.
+        gaps.owesSettled = false
         let value = ControlRecord(.settled, log: logNumber, node: node).bytes
         begin()
         for store in stores.indices {
@@ -261,6 +263,7 @@
         for change in changes { for observer in observers { observer(change) } }
         release(count, failure: nil)
         releasePositionWaiters()
+        answerStaleControl()
         return .good
     }
 
