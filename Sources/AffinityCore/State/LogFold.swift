@@ -161,6 +161,8 @@ struct LogFold {
     ) {
         let former = checkpoint.epoch
         let ends = tails.map { tail in tail.settleds.first { $0.epoch == epoch } ?? (epoch, 0, 0) }
+        // What the former epoch has covered, as far as it was read, is not in doubt (R3).
+        if !checkpoint.isOpen { cover(covered, &checkpoint, &unsettled) }
         enter(epoch, isOpen: false, &checkpoint, &unsettled)
         covered = ends.reduce(0) { max($0, $1.acknowledged) }
         cover(covered, &checkpoint, &unsettled)
@@ -247,7 +249,7 @@ struct LogFold {
 
     private func drop(_ logged: LoggedRecord, _ changelog: Int, _ unsettled: inout UnsettledKeys) {
         if logged.record.key == controlKeys[changelog] { return }
-        unsettled.drop(changelog, logged.record.key, appended: logged.appended)
+        unsettled.drop(changelog, logged.record.key, at: logged.offset, appended: logged.appended)
     }
 
     private mutating func enter(

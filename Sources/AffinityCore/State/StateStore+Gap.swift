@@ -81,7 +81,7 @@ extension StateStore {
             if record.record.key == stores[gap.changelog].controlKey {
                 gaps.owesSettled = gaps.owesSettled || !hasSettledOnItsWay(gap.changelog)
             } else if record.record.headers.stamp != nil {
-                unsettled.drop(gap.changelog, record.record.key, appended: record.appended)
+                unsettled.drop(gap.changelog, record.record.key, at: record.offset, appended: record.appended)
                 stale.append(record.record.key)
             } else {
                 gaps.folded[gap.changelog].append(record)
