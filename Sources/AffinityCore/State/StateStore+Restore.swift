@@ -67,7 +67,7 @@ extension StateStore {
         }
     }
 
-    private func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
+    func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
         guard logged.record.headers.stamp != nil, let value = logged.record.value,
             let control = ControlRecord(bytes: value), control.kind == .settled, let log = control.logNumber
         else { return }
