@@ -37,6 +37,19 @@ struct LogFold {
     /// The highest epoch that was read.
     var highest: Epoch { tails.reduce(.none) { max($0, $1.epoch) } }
 
+    /// The number that the first control record of the first changelog gives the log, if that was read before `claim`.
+    ///
+    /// Whoever claims a new log goes by it, so that two that claim it at once agree, whichever of them settles.
+    func firstNumber(before claim: Offset) -> UInt64? {
+        guard let tail = tails.first else { return nil }
+        for place in 0..<tail.records.count where tail.records[place].offset < claim {
+            let record = tail.records[place].record
+            guard record.key == controlKeys[0], record.headers.stamp != nil else { continue }
+            if let number = record.value.flatMap(ControlRecord.init(bytes:))?.logNumber { return number }
+        }
+        return nil
+    }
+
     /// What the rules have decided.
     struct Decisions {
         var writes: [MemStoreWrite] = []
@@ -161,6 +174,8 @@ struct LogFold {
     ) {
         let former = checkpoint.epoch
         let ends = tails.map { tail in tail.settleds.first { $0.epoch == epoch } ?? (epoch, 0, 0) }
+        // What the former epoch has covered, as far as it was read, is not in doubt (R3).
+        if !checkpoint.isOpen { cover(covered, &checkpoint, &unsettled) }
         enter(epoch, isOpen: false, &checkpoint, &unsettled)
         covered = ends.reduce(0) { max($0, $1.acknowledged) }
         cover(covered, &checkpoint, &unsettled)
@@ -232,7 +247,12 @@ struct LogFold {
         _ logged: LoggedRecord, _ changelog: Int, _ number: UInt64, _ checkpoint: inout Checkpoint,
         _ unsettled: inout UnsettledKeys, _ decisions: inout Decisions
     ) {
-        if logged.record.key == controlKeys[changelog] { return decisions.controls.append((changelog, logged)) }
+        if logged.record.key == controlKeys[changelog] {
+            // The settled of an epoch that never settled everywhere does not name the log: whoever claimed after it
+            // did not go by it either.
+            if logged.record.headers.stamp?.epoch == checkpoint.epoch { decisions.controls.append((changelog, logged)) }
+            return
+        }
         decisions.writes.append(logged.write(to: changelog))
         // A foreign record settles nothing: an unsettled key stays one.
         guard logged.record.headers.stamp != nil else { return }
@@ -247,7 +267,7 @@ struct LogFold {
 
     private func drop(_ logged: LoggedRecord, _ changelog: Int, _ unsettled: inout UnsettledKeys) {
         if logged.record.key == controlKeys[changelog] { return }
-        unsettled.drop(changelog, logged.record.key, appended: logged.appended)
+        unsettled.drop(changelog, logged.record.key, at: logged.offset, appended: logged.appended)
     }
 
     private mutating func enter(

@@ -62,7 +62,12 @@ extension StateStore {
     /// - Throws: `MemStoreError`, and `LogError.corrupt` for a record of another log.
     func conclude() throws {
         if isShared {
-            try commit(fold.conclude(epoch, claims: claimed, &applied, &unsettled))
+            let first = fold.firstNumber(before: claimed[0])
+            let decisions = fold.conclude(epoch, claims: claimed, &applied, &unsettled)
+            // What a settled says comes before what a claim says.
+            for control in decisions.controls { try takeControl(control.record, control.changelog) }
+            if applied.log == 0 { applied.log = first ?? newLog }
+            try commit(decisions)
         } else {
             for (changelog, claim) in claimed.enumerated() { applied.places[changelog].next = claim.next }
             applied.epoch = epoch

@@ -81,7 +81,7 @@ extension StateStore {
             if record.record.key == stores[gap.changelog].controlKey {
                 gaps.owesSettled = gaps.owesSettled || !hasSettledOnItsWay(gap.changelog)
             } else if record.record.headers.stamp != nil {
-                unsettled.drop(gap.changelog, record.record.key, appended: record.appended)
+                unsettled.drop(gap.changelog, record.record.key, at: record.offset, appended: record.appended)
                 stale.append(record.record.key)
             } else {
                 gaps.folded[gap.changelog].append(record)
@@ -138,10 +138,16 @@ extension StateStore {
 
     /// W5: a command is certainly void if its next record, or one of a command before it, lies behind the claim that
     /// was found: its own records cannot be complete before the claims.
+    ///
+    /// A settled behind the claim says nothing of the commands: their order does not go by it.
     private func loseBehindClaim(_ changelog: Int) {
-        guard let first = awaited[changelog].first, let place = pending.offset(of: first.command) else { return }
-        for later in place..<pending.count where !pending[later].writes.isEmpty {
-            pending[later].lost = .notApplied
+        for place in 0..<awaited[changelog].count {
+            guard let first = pending.offset(of: awaited[changelog][place].command) else { continue }
+            if pending[first].number == 0 { continue }
+            for later in first..<pending.count where !pending[later].writes.isEmpty {
+                pending[later].lost = .notApplied
+            }
+            return
         }
     }
 
@@ -158,12 +164,16 @@ extension StateStore {
                 return .stepDown(StepDown(reason: "the memstore failed: \(error.reason)", isRetriable: true))
             }
         }
-        // Before the own epoch has settled, its settled comes anyway; one that is on its way may come too early.
-        if gaps.owesSettled, !applied.isOpen {
-            gaps.owesSettled = false
-            appendSettled { _ in }
-        }
+        answerStaleControl()
         return .good
+    }
+
+    /// S1: a stale claim or settled is answered by a settled, or the compacted log would have none of this epoch.
+    ///
+    /// Not before the own epoch has settled: its settled may still come. If it stands already in the changelog in
+    /// question, and only another one's is missing, this is called again once that has come.
+    func answerStaleControl() {
+        if gaps.owesSettled, !applied.isOpen { appendSettled { _ in } }
     }
 
     /// The value of a key behind everything that is on its way or folded, in the order of the log.
@@ -183,8 +193,21 @@ extension StateStore {
 
     // MARK: - Applying
 
+    /// Puts a command into the batch, and what others wrote before and between its records, in the order of the log.
+    func interleave(_ command: Pending, _ batch: inout Batch) {
+        var first: Int?
+        for write in command.writes {
+            fold(before: write.offset, of: write.store, &batch)
+            if first == nil { first = batch.notes.count }
+            batch.add(write)
+        }
+        guard let first, batch.isObserved else { return }
+        // Nobody goes on from within a command.
+        for note in first..<batch.notes.count { batch.notes[note].position = batch.next.position }
+    }
+
     /// Puts into the batch what others wrote to a changelog before `offset`.
-    func fold(before offset: Offset, of changelog: Int, _ batch: inout Batch) {
+    private func fold(before offset: Offset, of changelog: Int, _ batch: inout Batch) {
         while !gaps.folded[changelog].isEmpty, gaps.folded[changelog][0].offset < offset,
             let record = gaps.folded[changelog].popFirst()
         {
@@ -224,6 +247,8 @@ extension StateStore {
 
     /// Keeps what a command of the own epoch leaves unsettled, and what its `a` covers (R3).
     func cover(_ command: Pending, _ next: inout Checkpoint) {
+        // A command without records has brought no `a` into the log: what it knew of, no reader knows.
+        guard !command.writes.isEmpty else { return }
         next.acknowledged = max(next.acknowledged, command.covers)
         next.number = max(next.number, command.number)
         unsettled.cover(upTo: next.acknowledged)

@@ -84,14 +84,24 @@ extension StateStore {
             if command.writes.isEmpty { return }
             isEmpty = false
             for write in command.writes { next.places[write.store].next = write.offset.next }
-            for write in command.writes where !write.isControl {
-                let version = Version(at: write.offset)
-                add(
-                    MemStoreWrite(
-                        store: write.store, key: write.key,
-                        entry: write.value.map { StoredEntry(value: $0, version: version, time: write.time) }),
-                    version, write.tags)
-            }
+            for write in command.writes { put(write) }
+        }
+
+        /// One record of a command.
+        mutating func add(_ write: Write) {
+            isEmpty = false
+            next.places[write.store].next = write.offset.next
+            put(write)
+        }
+
+        private mutating func put(_ write: Write) {
+            if write.isControl { return }
+            let version = Version(at: write.offset)
+            add(
+                MemStoreWrite(
+                    store: write.store, key: write.key,
+                    entry: write.value.map { StoredEntry(value: $0, version: version, time: write.time) }),
+                version, write.tags)
         }
 
         mutating func add(_ write: MemStoreWrite, _ version: Version, _ tags: [String]) {

@@ -29,9 +29,8 @@ extension StateStore {
             guard let stamp = logged.record.headers.stamp, stamp.epoch == applied.epoch,
                 stamp.number > applied.acknowledged, logged.record.key != stores[changelog].controlKey
             else { continue }
-            unsettled.apply(
-                changelog, logged.record.key, number: stamp.number, offset: logged.offset, appended: logged.appended,
-                isRewrite: applied.isOpen)
+            unsettled.resume(
+                changelog, logged.record.key, number: stamp.number, offset: logged.offset, appended: logged.appended)
         }
     }
 
@@ -68,7 +67,7 @@ extension StateStore {
         }
     }
 
-    private func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
+    func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
         guard logged.record.headers.stamp != nil, let value = logged.record.value,
             let control = ControlRecord(bytes: value), control.kind == .settled, let log = control.logNumber
         else { return }

@@ -123,6 +123,8 @@
 
     /// Appends a settled to every changelog (C4, S1, W6, Q3); `body` hears when all are acknowledged, or will not be.
     func appendSettled(_ body: @escaping (Settlement) -> Void) {
+        // It will stand behind every stale control record that was found so far.
+        gaps.owesSettled = false
         let value = ControlRecord(.settled, log: logNumber, node: node).bytes
         begin()
         for store in stores.indices {
@@ -261,6 +263,7 @@
         for change in changes { for observer in observers { observer(change) } }
         release(count, failure: nil)
         releasePositionWaiters()
+        answerStaleControl()
         return .good
     }
 
@@ -270,8 +273,7 @@
         batch.next.level = clock.now
         for place in 0..<count {
             acknowledged = max(acknowledged, pending[place].number)
-            if isShared { for write in pending[place].writes { fold(before: write.offset, of: write.store, &batch) } }
-            batch.add(pending[place])
+            if isShared { interleave(pending[place], &batch) } else { batch.add(pending[place]) }
             // The settled of its first master gives a log its number.
             if pending[place].number == 0, !pending[place].writes.isEmpty { batch.next.log = logNumber }
             if isShared { cover(pending[place], &batch.next) }

@@ -13,8 +13,10 @@ struct UnsettledKeys {
     }
 
     private struct Doubt {
-        /// When the newest doubtful record was appended.
+        /// When the newest doubtful record was appended, and where it stands; `.zero` for one from the checkpoint, which
+        /// lies before everything that is still to be applied.
         var appended: Timestamp
+        var offset = Offset.zero
         /// Whether a claimant has rewritten the key since, and its settled is still to come.
         var isRewritten = false
     }
@@ -41,8 +43,8 @@ struct UnsettledKeys {
     }
 
     /// A record was dropped: its key is doubtful until a valid record of it is applied.
-    mutating func drop(_ changelog: Int, _ key: [UInt8], appended: Timestamp) {
-        doubts[changelog][key] = Doubt(appended: appended)
+    mutating func drop(_ changelog: Int, _ key: [UInt8], at offset: Offset, appended: Timestamp) {
+        doubts[changelog][key] = Doubt(appended: appended, offset: offset)
         hasDoubtful = true
     }
 
@@ -57,9 +59,21 @@ struct UnsettledKeys {
     mutating func apply(
         _ changelog: Int, _ key: [UInt8], number: UInt64, offset: Offset, appended: Timestamp, isRewrite: Bool = false
     ) {
-        if hasDoubtful {
-            if isRewrite { doubts[changelog][key]?.isRewritten = true } else { doubts[changelog][key] = nil }
-        }
+        if hasDoubtful { settleDoubt(changelog, key, offset, isRewrite) }
+        uncovered[changelog].append(Uncovered(number: number, offset: offset, key: key, appended: appended))
+    }
+
+    /// An own record may be applied long after it was acknowledged: one that was dropped meanwhile and stands behind it
+    /// stays in doubt.
+    private mutating func settleDoubt(_ changelog: Int, _ key: [UInt8], _ offset: Offset, _ isRewrite: Bool) {
+        guard let doubt = doubts[changelog][key], doubt.offset <= offset else { return }
+        if isRewrite { doubts[changelog][key]?.isRewritten = true } else { doubts[changelog][key] = nil }
+    }
+
+    /// A record is read again that was applied before the checkpoint was made, and was not covered then.
+    ///
+    /// What the checkpoint says of its key stays: a later record of it may have been dropped.
+    mutating func resume(_ changelog: Int, _ key: [UInt8], number: UInt64, offset: Offset, appended: Timestamp) {
         uncovered[changelog].append(Uncovered(number: number, offset: offset, key: key, appended: appended))
     }
 
@@ -76,7 +90,7 @@ struct UnsettledKeys {
     mutating func endEpoch() {
         for changelog in uncovered.indices {
             while let record = uncovered[changelog].popFirst() {
-                drop(changelog, record.key, appended: record.appended)
+                drop(changelog, record.key, at: record.offset, appended: record.appended)
             }
         }
     }
