@@ -60,9 +60,9 @@ struct KafkaService: Sendable {
     static func settings(lag: Duration, segment: Duration) -> [String: String] {
         [
             "cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime", "max.message.bytes": "1179648",
-            "min.compaction.lag.ms": "\(lag / .milliseconds(1))", "delete.retention.ms": "86400000",
+            "min.compaction.lag.ms": "\(Int(lag / .milliseconds(1)))", "delete.retention.ms": "86400000",
             "segment.ms": "\(Int(segment / .milliseconds(1)))", "min.cleanable.dirty.ratio": "0.0",
-        ].mapValues { $0.hasSuffix(".0") && $0 != "0.0" ? String($0.dropLast(2)) : $0 }
+        ]
     }
 
     /// Makes the topics that compact from the beginning.
@@ -126,7 +126,8 @@ struct KafkaService: Sendable {
         #expect(replay.entries["kv"] == listing.count && replay.entries["_requests", default: 0] > 0)
         #expect(replay.unread == 0, "the memstore was closed level with the log")
         if memstore == .rocksdb {
-            #expect(try Replay(data, partitions: partitions, topics: self).differences == [])
+            let kept = try Replay(data, partitions: partitions, topics: self)
+            #expect(kept.differences == [])
         }
         #expect(load.ledger.mistakes == [])
     }

@@ -12,6 +12,7 @@ final class Load: Sendable {
     private let seed: UInt64
     private let writers: Int
     private let readers: Int
+    private let pace: UInt32
     private let keysEach = 6
     private let state = Mutex(State())
     private let progressed = NSCondition()
@@ -30,7 +31,9 @@ final class Load: Sendable {
         var name: String
     }
 
-    init(seed: UInt64, writers: Int = 6, readers: Int = 2, allowsRewrites: Bool = false) {
+    /// - Parameter pace: how many microseconds a reader lets pass between two reads.
+    init(seed: UInt64, writers: Int = 6, readers: Int = 2, pace: UInt32 = 0, allowsRewrites: Bool = false) {
+        self.pace = pace
         ledger = Ledger(allowsRewrites: allowsRewrites)
         self.seed = seed
         self.writers = writers
@@ -223,6 +226,7 @@ final class Load: Sendable {
 
     private func read(_ connection: HTTPClient, _ random: inout Seeded) {
         while !isStopping {
+            if pace > 0 { usleep(pace) }
             do {
                 if Int.random(in: 0..<8, using: &random) == 0 {
                     let counter = "sum-\(Int.random(in: 0..<3, using: &random))"
