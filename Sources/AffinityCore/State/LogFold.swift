@@ -161,6 +161,8 @@ struct LogFold {
     ) {
         let former = checkpoint.epoch
         let ends = tails.map { tail in tail.settleds.first { $0.epoch == epoch } ?? (epoch, 0, 0) }
+        // What was read of the former epoch's `a` since its last command: what that covers is not in doubt (R3).
+        cover(covered, &checkpoint, &unsettled)
         enter(epoch, isOpen: false, &checkpoint, &unsettled)
         covered = ends.reduce(0) { max($0, $1.acknowledged) }
         cover(covered, &checkpoint, &unsettled)
