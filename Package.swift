@@ -126,7 +126,7 @@ let package = Package(
             "FaultTests",
             [
                 "AffinityCore", "AffinityNet", "AffinityLocalLog", "AffinityRocksDB", "AffinityRocksDBMemStore",
-                "KeyValue", "Counter", "AffinityTestSupport",
+                "CRdKafka", "KeyValue", "Counter", "AffinityTestSupport",
             ]),
     ],
     cxxLanguageStandard: .cxx20

@@ -61,10 +61,15 @@ package final class KafkaCluster: Sendable {
     }
 
     /// Ends broker `number`, from 1 on, without warning.
-    package func kill(_ number: Int) throws {
+    package func kill(_ number: Int) throws { try end(number, SIGKILL) }
+
+    /// Ends broker `number` as an operator does: it hands over what it leads, as far as others can take it.
+    package func stop(_ number: Int) throws { try end(number, SIGTERM) }
+
+    private func end(_ number: Int, _ signal: Int32) throws {
         guard let pid = pid_t(try text("\(number)/pid")) else { throw Failure("no pid of broker \(number)") }
         // The script starts each broker as a group of its own.
-        Glibc.kill(-pid, SIGKILL)
+        Glibc.kill(-pid, signal)
         try waitUntil("the end of broker \(number)") { Glibc.kill(pid, 0) != 0 }
     }
 

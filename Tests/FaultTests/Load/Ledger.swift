@@ -6,6 +6,9 @@ import Synchronization
 /// write that was acknowledged when it began, or one that was begun since; never one that was refused, never less
 /// than what another read has shown before. Can be used on any thread.
 final class Ledger: Sendable {
+    /// Whether a new master may have written an entry again (PROTOCOL C3): then its version grows by itself.
+    let allowsRewrites: Bool
+
     /// One write of a key; the first of each key stands for the absence at the beginning.
     struct Attempt {
         enum Outcome { case pending, acknowledged, refused, unknown }
@@ -40,6 +43,8 @@ final class Ledger: Sendable {
         var counters: [String: Counter] = [:]
         var mistakes: [String] = []
         var acknowledged = 0
+        /// Where each acknowledged put stands.
+        var written: [(key: String, version: UInt64)] = []
         var checked = 0
         var unknown = 0
         var refused = 0
@@ -47,10 +52,16 @@ final class Ledger: Sendable {
 
     private let state = Mutex(State())
 
+    init(allowsRewrites: Bool = false) { self.allowsRewrites = allowsRewrites }
+
     /// What cannot be, in words: the first few.
     var mistakes: [String] { state.withLock { $0.mistakes } }
     /// How many writes were acknowledged.
     var acknowledged: Int { state.withLock { $0.acknowledged } }
+    /// How many writes have an uncertain end.
+    var unknown: Int { state.withLock { $0.unknown } }
+    /// The key of each acknowledged put, and the version that its answer named.
+    var written: [(key: String, version: UInt64)] { state.withLock { $0.written } }
     /// How many reads were checked.
     var checked: Int { state.withLock { $0.checked } }
     var summary: String {
@@ -90,6 +101,7 @@ final class Ledger: Sendable {
                 }
                 history.attempts[attempt].version = version
                 history.version = max(history.version, version)
+                state.written.append((key, version))
             }
             state.histories[key] = history
             state.acknowledged += 1
@@ -160,7 +172,12 @@ final class Ledger: Sendable {
             }
             let attempt = history.attempts[found]
             if let version, attempt.outcome == .acknowledged, attempt.version > 0, attempt.version != version {
-                state.complain("\(key): version \(version) of \(value ?? ""), was \(attempt.version)")
+                if allowsRewrites, version > attempt.version {
+                    history.attempts[found].version = version
+                    history.version = max(history.version, version)
+                } else {
+                    state.complain("\(key): version \(version) of \(value ?? ""), was \(attempt.version)")
+                }
             }
             // Removals look alike, so a read of nothing settles the first that it may have shown.
             let settled = value == nil ? places.first { history.attempts[$0].value == nil } ?? found : found

@@ -1,5 +1,6 @@
 import AffinityTestSupport
 import Foundation
+import Glibc
 import Synchronization
 
 /// Writers and readers that put a service under load, with a `Ledger` of what they have seen.
@@ -7,10 +8,11 @@ import Synchronization
 /// Each runs on a thread and a connection of its own until the connection ends; the next round of them goes on where
 /// this one was.
 final class Load: Sendable {
-    let ledger = Ledger()
+    let ledger: Ledger
     private let seed: UInt64
     private let writers: Int
     private let readers: Int
+    private let pace: UInt32
     private let keysEach = 6
     private let state = Mutex(State())
     private let progressed = NSCondition()
@@ -29,7 +31,10 @@ final class Load: Sendable {
         var name: String
     }
 
-    init(seed: UInt64, writers: Int = 6, readers: Int = 2) {
+    /// - Parameter pace: how many microseconds a reader lets pass between two reads.
+    init(seed: UInt64, writers: Int = 6, readers: Int = 2, pace: UInt32 = 0, allowsRewrites: Bool = false) {
+        self.pace = pace
+        ledger = Ledger(allowsRewrites: allowsRewrites)
         self.seed = seed
         self.writers = writers
         self.readers = readers
@@ -144,9 +149,17 @@ final class Load: Sendable {
             return false
         }
         if answer.isGood, !isLikely { ledger.complain("\(key): a condition that does not hold has held") }
-        if answer.status == 412, isLikely { ledger.complain("\(key): a condition that holds has failed: \(answer)") }
+        if answer.status == 412, isLikely, !ledger.allowsRewrites {
+            ledger.complain("\(key): a condition that holds has failed: \(answer)")
+        }
         note(answer, key, attempt, isRemoval: value == nil)
+        Self.pause(after: answer)
         return true
+    }
+
+    /// A client that was refused comes again a little later.
+    private static func pause(after answer: HTTPClient.Answer) {
+        if [429, 503].contains(answer.status) { usleep(2_000) }
     }
 
     /// One put on the caller's own connection.
@@ -194,6 +207,7 @@ final class Load: Sendable {
         guard answer.status == 200 else {
             if expected == nil { state.withLock { $0.lostAdds.append(add) } }
             if ![429, 503, 504].contains(answer.status) { ledger.complain("\(add): \(answer)") }
+            Self.pause(after: answer)
             return true
         }
         let sum = Int(answer.text.filter { $0.isNumber || $0 == "-" }) ?? -1
@@ -212,6 +226,7 @@ final class Load: Sendable {
 
     private func read(_ connection: HTTPClient, _ random: inout Seeded) {
         while !isStopping {
+            if pace > 0 { usleep(pace) }
             do {
                 if Int.random(in: 0..<8, using: &random) == 0 {
                     let counter = "sum-\(Int.random(in: 0..<3, using: &random))"
@@ -234,7 +249,7 @@ final class Load: Sendable {
         switch answer.status {
         case 200: ledger.check(key, value: answer.text, version: answer.version, since: begun, isQuiet: isQuiet)
         case 404: ledger.check(key, value: nil, version: nil, since: begun, isQuiet: isQuiet)
-        case 503 where !isQuiet: break
+        case 503 where !isQuiet: Self.pause(after: answer)
         default: ledger.complain("\(key): \(answer)")
         }
     }

@@ -6,8 +6,10 @@ enum KeyValueNode {
     enum MemStore: String, CaseIterable, Sendable { case memory, rocksdb }
 
     /// Starts it, whatever becomes of it.
-    static func start(_ data: String, _ memstore: MemStore = .rocksdb, partitions: Int = 3) throws -> Child {
-        try Child(Programs.keyValue, ServiceProcess.listeners + arguments(data, memstore, partitions))
+    static func start(
+        _ data: String, _ memstore: MemStore = .rocksdb, partitions: Int = 3, _ further: [String] = []
+    ) throws -> Child {
+        try Child(Programs.keyValue, ServiceProcess.listeners + arguments(data, memstore, partitions) + further)
     }
 
     /// Starts it and returns once it listens.

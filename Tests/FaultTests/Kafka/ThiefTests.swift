@@ -1,0 +1,152 @@
+import AffinityTestSupport
+import Foundation
+import Testing
+
+@testable import AffinityCore
+
+extension Faults.Kafka.OneBroker {
+    /// A second writer takes a partition's topics from a master that is alive.
+    @Suite(.serialized) struct ThiefTests {
+        @Test(arguments: KeyValueNode.MemStore.allCases)
+        func aStolenPartitionAcknowledgesNothingBehindTheClaimAndComesBack(
+            _ memstore: KeyValueNode.MemStore
+        ) async throws {
+            let rounds = Faults.Kafka.rounds(4)
+            print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
+            let folder = try TemporaryFolder()
+            let service = KafkaService("thief-\(memstore)", try brokers)
+            let load = Load(seed: Faults.KillTests.seed, writers: 8, readers: 2, allowsRewrites: true)
+            let stale = try await onThread {
+                let data = folder.path + "/data"
+                let node = try service.serving(data, memstore)
+                let client = try TopicClient(service.brokers)
+                for round in 0..<rounds {
+                    let thief = Thief(service, client, partition: round % service.partitions)
+                    let deed = Thief.Deed.allCases[round % Thief.Deed.allCases.count]
+                    try load.run(node.port) {
+                        try load.waitForWrites(150)
+                        let before = try node.partitionStates()[thief.partition].mastership
+                        let epoch = Epoch(grant: before.grant + 1 + UInt64(round) * 1_000, run: 7)
+                        let value = "\"\(deed) \(round)\""
+                        try thief.strike(epoch, deed, value)
+                        try node.waitUntil {
+                            let state = try node.partitionStates()[thief.partition]
+                            return state.state == "serving" && state.mastership > epoch
+                        }
+                        try load.waitForWrites(100)
+                        // What the thief wrote counts if he served, and only then.
+                        let answer = try node.connect().ask("GET", "/kv/\(thief.key)")
+                        let isThere = answer.status == 200 && answer.text == value
+                        #expect(isThere == (deed == .serve), "\(deed): \(answer)")
+                    }
+                    #expect(load.ledger.mistakes == [], "round \(round): \(deed)")
+                }
+                try node.waitUntilQuiet()
+                try load.checkAll(node.connect())
+                let stale = try expectNothingAcknowledgedIsStale(service, client, load)
+                // Compaction keeps the last record of each key: those that were in doubt were written again.
+                try service.letCompact()
+                try service.waitForCompaction(node)
+                try service.finish(node, load, folder, data, memstore)
+                return stale
+            }
+            print("Kafka, stolen partitions, \(memstore): \(load.ledger.summary), \(stale) stale records")
+        }
+
+        /// Looks for every acknowledged put in the topics, which still have all records.
+        private func expectNothingAcknowledgedIsStale(
+            _ service: KafkaService, _ client: TopicClient, _ load: Load
+        ) throws -> Int {
+            var valid: [Set<String>] = []
+            var stale = 0
+            for partition in 0..<service.partitions {
+                var highest = Epoch.none
+                var places: Set<String> = []
+                for logged in try client.read(service.topic("kv"), partition) {
+                    let epoch = logged.record.headers.stamp?.epoch ?? .none
+                    if epoch < highest {
+                        stale += 1
+                        continue
+                    }
+                    highest = epoch
+                    places.insert("\(String(decoding: logged.record.key, as: UTF8.self)) \(logged.offset.rawValue + 1)")
+                }
+                valid.append(places)
+            }
+            for (key, version) in load.ledger.written {
+                #expect(valid[service.partition(key)].contains("\(key) \(version)"), "\(key) \(version)")
+            }
+            return stale
+        }
+    }
+}
+
+/// Writes to the topics of a partition as another master would.
+struct Thief {
+    enum Deed: CaseIterable {
+        /// Claims the partition, and is never heard of again.
+        case claim
+        /// Dies after a command: it never served, so that is void.
+        case writeUnsettled
+        /// Claims one of the changelogs only.
+        case claimOne
+        /// Serves, and a command of it counts.
+        case serve
+    }
+
+    let partition: Int
+    let key: String
+    private let service: KafkaService
+    private let client: TopicClient
+
+    init(_ service: KafkaService, _ client: TopicClient, partition: Int) {
+        (self.service, self.client, self.partition) = (service, client, partition)
+        key = service.key(in: partition, "stolen")
+    }
+
+    func strike(_ epoch: Epoch, _ deed: Deed, _ value: String) throws {
+        let log = try number()
+        let stores = deed == .claimOne ? ["kv"] : KafkaService.stores
+        try client.send(stores.map { control(.claim, epoch, log, $0) })
+        switch deed {
+        case .claim, .claimOne: break
+        case .writeUnsettled: try client.send([command(epoch, value)])
+        case .serve:
+            try client.send(stores.map { control(.settled, epoch, log, $0) } + [command(epoch, value)])
+        }
+    }
+
+    /// The log's own number, as the settled of its first master says it.
+    private func number() throws -> UInt64 {
+        let records = try client.read(service.topic("kv"), partition)
+        let controls = records.filter(\.record.key.isEmpty).compactMap { $0.record.value.flatMap(ControlRecord.init) }
+        guard let number = controls.first(where: { $0.kind == .settled })?.logNumber else {
+            throw Failure("no settled in partition \(partition)")
+        }
+        return number
+    }
+
+    private func control(
+        _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ store: String
+    ) -> TopicClient.Outgoing {
+        let stamp = RecordStamp(
+            epoch: epoch, number: 0, count: UInt32(KafkaService.stores.count), acknowledged: 0)
+        return TopicClient.Outgoing(
+            topic: service.topic(store), partition: partition, key: [],
+            value: ControlRecord(kind, log: log, node: NodeID("thief")).bytes,
+            headers: RecordHeaders(stamp: stamp, time: .now))
+    }
+
+    private func command(_ epoch: Epoch, _ value: String) -> TopicClient.Outgoing {
+        let stamp = RecordStamp(epoch: epoch, number: 1, count: 1, acknowledged: 0)
+        return TopicClient.Outgoing(
+            topic: service.topic("kv"), partition: partition, key: Array(key.utf8), value: Array(value.utf8),
+            headers: RecordHeaders(stamp: stamp, time: .now))
+    }
+}
+
+extension Timestamp {
+    fileprivate static var now: Timestamp {
+        Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
+    }
+}
