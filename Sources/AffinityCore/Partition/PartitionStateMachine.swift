@@ -97,7 +97,7 @@ struct PartitionStateMachine {
         case (.claiming(let epoch), .claimed(epoch)):
             state = .repairing(epoch)
             return .repair(epoch)
-        case (.repairing(let epoch), .overtaken(epoch, let other)): return .renew(above: other.grant)
+        case (.repairing, .overtaken(epoch, let other)): return .renew(above: other.grant)
         case (.repairing(let epoch), .repaired(epoch)): return .settle(epoch)
         case (.repairing(let epoch), .settled(epoch)):
             state = .serving(epoch)

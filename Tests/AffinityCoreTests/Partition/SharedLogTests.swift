@@ -33,15 +33,15 @@ import Testing
     }
 
     private func control(
-        _ kind: ControlRecord.Kind, _ epoch: Epoch, on rig: Rig, covers: UInt64 = 0
+        _ kind: ControlRecord.Kind, _ epoch: Epoch, on rig: Rig, covers: UInt64 = 0,
+        in stores: [String] = ["_requests", "bytes", "numbers", "texts"]
     ) {
         let log = rig.base.records(rig.partition, "texts").compactMap { record -> UInt64? in
             record.record.value.flatMap { ControlRecord(bytes: $0)?.logNumber }
         }
         let value = ControlRecord(kind, log: log.first ?? 7, node: NodeID("n9")).bytes
         let stamp = RecordStamp(epoch: epoch, number: 0, count: 4, acknowledged: covers)
-        for store in ["_requests", "bytes", "numbers", "texts"] {
-
+        for store in stores {
             rig.base.write(
                 Record(key: [], value: value, headers: RecordHeaders(stamp: stamp)), to: rig.partition, store)
         }
@@ -145,6 +145,21 @@ import Testing
         }
     }
 
+    // MARK: - W5
+
+    @Test func aCommandThatStandsBeforeTheClaimsIsNotCalledVoidForASettledBehindThem() throws {
+        let rig = try serving("shared-proof-behind", provesReads: true)
+        rig.base.holdsAcknowledgements = true
+        let query = rig.peek("a")
+        let sent = rig.send(.put("a", "1"))
+        // Of the proof, one record lies behind the claim; of the command, none.
+        control(.claim, Epoch(grant: 9, run: 0), on: rig, in: ["bytes"])
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(query.error?.outcome == .notApplied)
+        #expect(sent.error?.outcome == .unknown)
+    }
+
     // MARK: - S1
 
     @Test func staleRecordsAreOverwrittenByTheNewestValue() throws {
@@ -188,6 +203,17 @@ import Testing
         #expect(rig.records("texts").last?.record.headers.stamp?.acknowledged == 1)
         rig.executor.advance(by: .seconds(5))
         #expect(texts(rig).count == 4)
+    }
+
+    @Test func aRepeatedRequestCoversNothingByItself() throws {
+        let rig = try serving("shared-cover-repeat")
+        var envelope = Envelope()
+        envelope.idempotency = IdempotencyKey("r", digest: [1])
+        for _ in 0..<2 { #expect(rig.send(.put("a", "1"), envelope: envelope).value != nil) }
+        // The repeat knew that the first one was acknowledged, but wrote nothing that says so.
+        rig.executor.advance(by: .milliseconds(1100))
+        #expect(texts(rig) == ["claim", "settled", "a=1", "settled"])
+        #expect(rig.records("texts").last?.record.headers.stamp?.acknowledged == 1)
     }
 
     @Test func aClaimantRewritesWhatIsNotCovered() throws {
@@ -300,6 +326,22 @@ import Testing
         let again = rig.send(.put("a", "1"), envelope: envelope)
         #expect(again.value?.isReplay == true)
         #expect(again.value?.version == Version(4))
+    }
+
+    @Test func twoThatClaimANewLogAtOnceGiveItOneNumber() throws {
+        let rig = try rig("shared-two-first")
+        // The other one's settled came into one changelog only before it was lost.
+        control(.claim, Epoch(grant: 1, run: 0), on: rig)
+        control(.settled, Epoch(grant: 1, run: 0), on: rig, in: ["texts"])
+        rig.serve(2)
+        #expect(try rig.status.state == .serving)
+        let settled = rig.records("texts").last.flatMap { ControlRecord(bytes: $0.record.value ?? [])?.logNumber }
+        #expect(settled == 7, "that of the first claim")
+        rig.kept.forget(rig.partition, after: 0)
+        let next = try self.rig("shared-two-first", after: rig)
+        next.serve(3)
+        #expect(try next.status.state == .serving, "\(next.messages)")
+        #expect(next.kept.asideCount == 0)
     }
 
     @Test func aLogThatWasMadeAnewIsNotServed() throws {

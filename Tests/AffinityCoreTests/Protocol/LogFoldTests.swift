@@ -1,0 +1,77 @@
+import Testing
+
+@testable import AffinityCore
+
+/// Reading several changelogs in turn (PROTOCOL R1 to R3).
+@Suite struct LogFoldTests {
+    private let epoch = Epoch(grant: 1, run: 0)
+    private let later = Epoch(grant: 2, run: 0)
+
+    private func page(_ records: [(key: String, stamp: RecordStamp, kind: ControlRecord.Kind?)], at: Int64) -> LogPage {
+        let logged = records.enumerated().map { place, record in
+            let value = record.kind.map { ControlRecord($0, log: 7, node: NodeID("n")).bytes } ?? [1]
+            let key = record.kind == nil ? Array(record.key.utf8) : []
+            return LoggedRecord(
+                offset: Offset(at + Int64(place)), appended: Timestamp(milliseconds: 0),
+                record: Record(key: key, value: value, headers: RecordHeaders(stamp: record.stamp)))
+        }
+        let next = Offset(at + Int64(records.count))
+        return LogPage(records: logged, next: next, end: next)
+    }
+
+    private func control(
+        _ kind: ControlRecord.Kind, _ epoch: Epoch, covers: UInt64 = 0
+    ) -> (key: String, stamp: RecordStamp, kind: ControlRecord.Kind?) {
+        ("", RecordStamp(epoch: epoch, number: 0, count: 2, acknowledged: covers), kind)
+    }
+
+    @Test func whatItsEpochHasCoveredIsNotInDoubtWhenTheNextOneSettles() {
+        let places = ["a", "b"].map { Checkpoint.Place(changelog: $0, next: .zero) }
+        var checkpoint = Checkpoint(level: Timestamp(milliseconds: 0), places: places)
+        var fold = LogFold(checkpoint, controlKeys: [[], []])
+        var unsettled = UnsettledKeys(doubtful: [[:], [:]])
+        var writes = 0
+        func take(_ page: LogPage, _ changelog: Int) {
+            writes += fold.take(page, of: changelog, &checkpoint, &unsettled).writes.count
+        }
+        let first = RecordStamp(epoch: epoch, number: 1, count: 1, acknowledged: 0)
+        take(page([control(.settled, epoch)], at: 0), 1)
+        take(page([control(.settled, epoch), ("x", first, nil)], at: 0), 0)
+        #expect(writes == 1, "complete, and covered by nothing yet")
+        // The next epoch is known before the settled that covers the record is read.
+        take(page([control(.claim, later), control(.settled, later)], at: 1), 1)
+        take(page([control(.settled, epoch, covers: 1), control(.claim, later), control(.settled, later)], at: 2), 0)
+        #expect(checkpoint.epoch == later)
+        #expect(unsettled.doubtful(0).isEmpty)
+    }
+
+    @Test func whatIsReadAgainAfterARestartDoesNotClearALaterDoubt() {
+        let key = Array("x".utf8)
+        let time = Timestamp(milliseconds: 0)
+        var unsettled = UnsettledKeys(doubtful: [[:]])
+        unsettled.apply(0, key, number: 1, offset: Offset(4), appended: time)
+        unsettled.drop(0, key, at: Offset(6), appended: time)
+        // A restart: doubtful keys are in the checkpoint, the record that is not covered is read again.
+        unsettled = UnsettledKeys(doubtful: [unsettled.doubtful(0)])
+        unsettled.resume(0, key, number: 1, offset: Offset(4), appended: time)
+        #expect(unsettled.firstUncovered(0) == Offset(4))
+        unsettled.cover(upTo: 1)
+        #expect(unsettled.doubtful(0).keys.contains(key))
+    }
+
+    @Test func aRecordThatStandsBeforeAStaleOneDoesNotSettleItsKey() {
+        let key = Array("x".utf8)
+        let time = Timestamp(milliseconds: 0)
+        for isRewrite in [false, true] {
+            var unsettled = UnsettledKeys(doubtful: [[:]])
+            // The own record at 4 is acknowledged, but waits for a command before it when the stale one is found.
+            unsettled.drop(0, key, at: Offset(6), appended: time)
+            unsettled.apply(0, key, number: 1, offset: Offset(4), appended: time, isRewrite: isRewrite)
+            unsettled.settle()
+            #expect(unsettled.doubtful(0).keys.contains(key))
+            unsettled.apply(0, key, number: 2, offset: Offset(8), appended: time, isRewrite: isRewrite)
+            unsettled.settle()
+            #expect(unsettled.doubtful(0).isEmpty)
+        }
+    }
+}
