@@ -35,15 +35,22 @@ extension KafkaClient {
             rd_kafka_topic_partition_list_add(list, place.topic, place.partition)?.pointee.offset = bound.rawValue
         }
         let code = rd_kafka_offsets_for_times(handle, list, Int32(clamping: timeout.wholeMilliseconds))
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaErrors.error(code, "looking up offsets") }
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw Self.lookUpError(code, "looking up offsets") }
         return places.map { place in
             guard let found = rd_kafka_topic_partition_list_find(list, place.topic, place.partition)?.pointee else {
                 return .failure(LogError(.io, "\(place): no offset came back"))
             }
-            if found.err != RD_KAFKA_RESP_ERR_NO_ERROR { return .failure(KafkaErrors.error(found.err, "\(place)")) }
+            if found.err != RD_KAFKA_RESP_ERR_NO_ERROR { return .failure(Self.lookUpError(found.err, "\(place)")) }
             guard found.offset >= 0 else { return .failure(LogError(.io, "\(place): no offset came back")) }
             return .success(Offset(found.offset))
         }
+    }
+
+    /// A broker that does not know a topic may only not have heard of it yet. Whether there is one is found out where
+    /// a partition is opened; here it is a reason to ask again.
+    private static func lookUpError(_ code: rd_kafka_resp_err_t, _ what: String) -> LogError {
+        let error = KafkaErrors.error(code, what)
+        return error.code == .shape ? LogError(.io, error.reason) : error
     }
 
     /// The end that the last fetched records came with; `nil` if none have been fetched. Returns at once.
