@@ -141,6 +141,7 @@
             return .refused(
                 AskError(.notApplied, .repeated, "another request was made under the idempotency key \(request.name)"))
         }
+        state.noteRepeat(of: key)
         do {
             if outcome.isRejected {
                 let rejection = try JSONSerde<Rejected>().decode(outcome.answer)

@@ -68,6 +68,8 @@ extension PartitionReplica {
             return Commit(reply: reply, version: settlement.version, reached: reached, isReplay: false)
         case .rejected(let rejection): throw AskError(rejected: rejection, reached: reached)
         case .replay(.success(let reply), let version):
+            // The former request may have been on its way still, and its version foretold.
+            let version = settlement.version == .none ? version : settlement.version
             return Commit(reply: reply, version: version, reached: reached, isReplay: true)
         case .replay(.failure(let rejection), _):
             throw AskError(rejected: rejection, reached: reached, isReplay: true)

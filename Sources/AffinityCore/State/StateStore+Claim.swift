@@ -82,7 +82,9 @@ extension StateStore {
         let oldest = clock.now.advanced(by: .zero - lag)
         var late: [String] = []
         for store in stores.indices {
-            for (key, appended) in unsettled.doubtful(store) {
+            // In an order that every run has.
+            let doubtful = unsettled.doubtful(store).sorted { $0.key.lexicographicallyPrecedes($1.key) }
+            for (key, appended) in doubtful {
                 if appended < oldest { late.append("\(stores[store].name) \(Self.shown(key))") }
                 let entry = try memstore.get(store, key)
                 append(Write(store: store, key: key, value: entry?.value, time: entry?.time ?? clock.now, tags: []))

@@ -266,8 +266,11 @@ extension StateStore {
     }
 
     /// The outcome of a request with an idempotency key names the version of what it wrote. If a foreign record has
-    /// moved that, the outcome is written again (§9).
-    func correctOutcome(of command: Pending) {
+    /// moved that, the outcome is written again (§9), and repeats that wait are told.
+    func correct(_ command: Pending) {
+        for place in 0..<pending.count where pending[place].repeats == pending.firstNumber &- 1 {
+            pending[place].repeated = command.version
+        }
         let index = AnsweredRequests.storeIndex
         guard let write = command.writes.first(where: { $0.store == index && $0.value != nil }),
             let value = write.value, var outcome = AnsweredRequests.Outcome(bytes: value)

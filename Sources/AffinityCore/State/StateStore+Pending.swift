@@ -45,6 +45,8 @@ extension StateStore {
         var bytes: Int
         /// The place of the write that its version is of; `nil` if it wrote nothing.
         var last: Int?
+        /// The arrival of the command whose outcome it repeats, if that is still on its way.
+        var repeats: UInt64?
         /// When its records were handed over; on a shared log only.
         var sent: MonotonicTime
         var deadline: MonotonicTime
@@ -56,7 +58,10 @@ extension StateStore {
         /// Whether its version is another one than the command was told: a foreign record came between.
         var hasMoved = false
 
-        var version: Version { last.map { Version(at: writes[$0].offset) } ?? .none }
+        /// The version of the command that it repeats, if that is another one than was foretold.
+        var repeated: Version?
+
+        var version: Version { repeated ?? last.map { Version(at: writes[$0].offset) } ?? .none }
 
         mutating func move(_ write: Int, to offset: Offset) {
             guard writes[write].offset != offset else { return }

@@ -10,6 +10,8 @@ struct OpenCommand {
     var effects: [StateStore.EffectWork] = []
     /// The place of what the command wrote last, in a store of the user's.
     var last: Int?
+    /// The arrival of the command whose outcome it repeats, if that is still on its way.
+    var repeats: UInt64?
     /// What its records carry.
     var bytes = 0
     var refusal: AskError?
@@ -39,6 +41,7 @@ struct OpenCommand {
         if !events.isEmpty { events = [] }
         if !effects.isEmpty { effects = [] }
         last = nil
+        repeats = nil
         bytes = 0
         refusal = nil
     }
@@ -56,10 +59,14 @@ extension StateStore {
     /// The version of what the command, which still runs, wrote last.
     @usableFromInline var currentVersion: Version { open.last.map { Version(at: open.writes[$0].offset) } ?? .none }
 
+    /// The command repeats the outcome under this key of the internal store.
+    func noteRepeat(of key: [UInt8]) { open.repeats = overlays[AnsweredRequests.storeIndex][key]?.command }
+
     /// Opens the transaction of a command, or the view of a query.
     @usableFromInline func begin() {
         open.now = nil
         open.refusal = nil
+        open.repeats = nil
     }
 
     /// What spoiled the handler's run, if anything did. Undoes the command then.

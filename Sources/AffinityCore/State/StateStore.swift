@@ -175,7 +175,7 @@
         let writes = open.takeWrites()
         let command = Pending(
             writes: writes, unacknowledged: writes.count, number: number, covers: acknowledged, bytes: open.bytes,
-            last: open.last, sent: isShared ? clock.monotonic : .never, deadline: deadline, waiter: waiter,
+            last: open.last, repeats: open.repeats, sent: isShared ? clock.monotonic : .never, deadline: deadline, waiter: waiter,
             events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
         let arrival = pending.nextNumber
         pendingBytes += open.bytes
@@ -323,7 +323,7 @@
             } else {
                 command.waiter.release(Settlement(position: position, version: command.version))
                 if !command.events.isEmpty || !command.effects.isEmpty { deliver(command.events, command.effects) }
-                if command.hasMoved { correctOutcome(of: command) }
+                if command.hasMoved { correct(command) }
             }
         }
     }

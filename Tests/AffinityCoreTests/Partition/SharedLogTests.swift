@@ -319,10 +319,12 @@ import Testing
         envelope.idempotency = IdempotencyKey("r", digest: [1])
         rig.base.holdsAcknowledgements = true
         let sent = rig.send(.put("a", "1"), envelope: envelope)
+        let waiting = rig.send(.put("a", "1"), envelope: envelope)
         rig.base.write(foreign("x", "1"), to: rig.partition, "texts")
         rig.base.holdsAcknowledgements = false
         rig.executor.run()
         #expect(sent.value?.version == Version(4))
+        #expect(waiting.value?.isReplay == true && waiting.value?.version == Version(4))
         let again = rig.send(.put("a", "1"), envelope: envelope)
         #expect(again.value?.isReplay == true)
         #expect(again.value?.version == Version(4))
