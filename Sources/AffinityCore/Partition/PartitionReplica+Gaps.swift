@@ -23,6 +23,8 @@ extension PartitionReplica {
     private func fold(_ page: LogPage, of gap: StateStore.Gap, _ generation: Int) {
         guard generation == self.generation, let state else { return }
         follow(state.fold(page, of: gap, lag: environment.compactionLag), state)
+        // Another changelog may have one too.
+        if generation == self.generation, isServing, let next = state.idleGap() { read(next, state) }
     }
 
     private func fail(_ gap: StateStore.Gap, _ error: any Error, _ generation: Int) {
@@ -45,6 +47,7 @@ extension PartitionReplica {
     private func look(_ generation: Int, quietSince: MonotonicTime) {
         guard generation == self.generation, let state, isServing else { return }
         let now = environment.clock.monotonic
+        if let broken = state.broken { return stepDown(broken, state) }
         if let gap = state.idleGap() { read(gap, state) }
         var quietSince = state.isIdle ? quietSince : now
         if state.owesCover, now >= quietSince.advanced(by: .seconds(1)) {

@@ -11,6 +11,8 @@ extension PartitionReplica {
         let settlement = await withUnsafeContinuation { continuation in
             execution = start(command, envelope, continuation)
         }
+        // What wrote nothing rests on what was read, as a query does.
+        if provesReads, settlement.failure == nil, settlement.isEmpty { try await prove(envelope) }
         return try answer(execution, settlement)
     }
 
@@ -18,7 +20,7 @@ extension PartitionReplica {
     @inlinable nonisolated(nonsending) func commitHere<C: Command>(
         _ command: C, _ envelope: Envelope
     ) async throws(AskError) -> Commit<C.Reply> {
-        guard hasPlaceHere else { return try await commit(command, envelope) }
+        guard hasPlaceHere, !provesReads else { return try await commit(command, envelope) }
         var execution: PartitionCore<P>.Execution<C.Reply>?
         let settlement = await withUnsafeContinuation { continuation in
             execution = startHere(command, envelope, continuation)

@@ -28,10 +28,12 @@ extension PartitionReplica {
         if state.isShared {
             restoring = log
             defer { restoring = nil }
-            try await read(log, to: try await bounds(log).map(\.upperBound), into: state)
+            do { try await read(log, to: try await bounds(log).map(\.upperBound), into: state) } catch let misfit as Misfit {
+                damage = misfit.reason
+                throw LogError(.io, misfit.reason)
+            }
             guard machine.state == .repairing(epoch) else { return }
-            // Behind the claims too: whoever claimed later serves, or will.
-            if state.fold.highest > epoch { return give(.overtaken(epoch, by: state.fold.highest)) }
+            if let other = state.otherMaster { return give(.overtaken(epoch, by: other)) }
         }
         try state.conclude()
         do { try core.rememberRestored(state) } catch {
@@ -210,6 +212,7 @@ extension PartitionReplica {
         // The next page of each changelog, which the log gets while this one is applied.
         var ahead: [Task<LogPage, any Error>?] = ends.map { _ in nil }
         defer { for task in ahead { task?.cancel() } }
+        if state.changelogToRead(ends) == nil { state.isLevel() }
         while let changelog = state.changelogToRead(ends) {
             if isStopping { throw LogError(.closed, "the node stops while the log is read") }
             let next = state.readNext(changelog)

@@ -250,7 +250,7 @@ public actor PartitionReplica<P: Partition> {
         if let damage = state.damage { self.damage = damage }
         let epoch = machine.epoch
         generation += 1
-        machine.suspendServing(stepDown.reason)
+        machine.suspend(stepDown.reason)
         proofs.fail(AskError(.notApplied, .notReady, stepDown.reason))
         state.abandon(stepDown.reason)
         admission.refuseAll(AskError(.notApplied, .notReady, stepDown.reason))

@@ -148,9 +148,13 @@ struct PartitionStateMachine {
         return .catchUp(latest)
     }
 
-    /// A master that must step down stops serving at once; the event that says so follows.
-    mutating func suspendServing(_ reason: String) {
-        if case .serving = state { state = .failed(reason) }
+    /// A master, or whoever is about to be one, that must step down does so at once; the event that says so follows.
+    /// Word that waits in the inbox then finds that it comes too late.
+    mutating func suspend(_ reason: String) {
+        switch state {
+        case .claiming, .repairing, .serving: state = .failed(reason)
+        default: break
+        }
     }
 
     // MARK: - In words

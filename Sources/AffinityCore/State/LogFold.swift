@@ -37,6 +37,16 @@ struct LogFold {
     /// The highest epoch that was read.
     var highest: Epoch { tails.reduce(.none) { max($0, $1.epoch) } }
 
+    /// Whether a record of that epoch waits at another place than its claims'.
+    func holds(_ epoch: Epoch, besides claims: [Offset]) -> Bool {
+        for (tail, claim) in zip(tails, claims) {
+            for place in 0..<tail.records.count where tail.records[place].offset != claim {
+                if tail.records[place].record.headers.stamp?.epoch == epoch { return true }
+            }
+        }
+        return false
+    }
+
     /// The number that the first control record of the first changelog gives the log, if that was read before `claim`.
     ///
     /// Whoever claims a new log goes by it, so that two that claim it at once agree, whichever of them settles.

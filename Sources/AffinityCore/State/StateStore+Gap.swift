@@ -10,9 +10,14 @@ extension StateStore {
 
     /// What was found in gaps, and what waits for one to be read.
     struct Gaps {
-        /// The one that is being read, and the acks that came meanwhile.
+        /// The one that is being read, when it was found, and the acks that came meanwhile.
         var reading: Gap?
+        var found = MonotonicTime.never
         var waiting: [LogAck] = []
+        /// The keys of the stale records in it: they are overwritten once all of it is read.
+        var stale: [[UInt8]] = []
+        /// Where the next look at idle changelogs begins, so that a busy one does not hide the others.
+        var nextLook = 0
         /// What is to be applied between own records, for each changelog in the order of the log.
         var folded: [Queue<LoggedRecord>]
         /// Behind the last gap of each changelog.
@@ -36,16 +41,25 @@ extension StateStore {
     /// W6: what others have written to a changelog that nothing of our own is on its way to.
     func idleGap() -> Gap? {
         guard isShared, claims == nil, gaps.reading == nil else { return nil }
-        for changelog in stores.indices where awaited[changelog].isEmpty {
+        for step in stores.indices {
+            let changelog = (gaps.nextLook + step) % stores.count
+            // What was found before comes first: it waits for a command of another changelog.
+            guard awaited[changelog].isEmpty, gaps.folded[changelog].isEmpty else { continue }
             let end = log.end(changelog)
             if end > ackOffsets[changelog] {
-                let gap = Gap(changelog: changelog, range: ackOffsets[changelog]..<end)
-                gaps.reading = gap
-                return gap
+                gaps.nextLook = (changelog + 1) % stores.count
+                return begin(Gap(changelog: changelog, range: ackOffsets[changelog]..<end))
             }
             gaps.contiguous[changelog] = clock.monotonic
         }
         return nil
+    }
+
+    /// Makes acks wait until the gap is read.
+    func begin(_ gap: Gap) -> Gap {
+        gaps.reading = gap
+        gaps.found = clock.monotonic
+        return gap
     }
 
     /// W6: whether the last record lacks the current `a`, so that a settled is worth its place.
@@ -62,27 +76,24 @@ extension StateStore {
             changelog: gap.changelog, range: gap.range.lowerBound..<min(max(page.next, gap.range.lowerBound), gap.end))
         let records = page.records.filter { part.range.contains($0.offset) }
         if let stepDown = fence(records, of: part, lag) { return .stepDown(stepDown) }
-        let stale = keep(records, of: part)
+        keep(records, of: part)
         let rest = Gap(changelog: gap.changelog, range: part.end..<gap.end)
         gaps.reading = rest.range.isEmpty ? nil : rest
-        let verdict = settle().or(repair(gap.changelog, stale))
-        guard rest.range.isEmpty else { return verdict.or(.read(rest)) }
-        let waiting = gaps.waiting
-        gaps.waiting = []
-        return verdict.or(acknowledge(waiting))
+        guard rest.range.isEmpty else { return settle().or(.read(rest)) }
+        gaps.contiguous[gap.changelog] = gaps.found
+        let (stale, waiting) = (gaps.stale, gaps.waiting)
+        (gaps.stale, gaps.waiting) = ([], [])
+        return settle().or(repair(gap.changelog, stale)).or(acknowledge(waiting))
     }
 
-    /// Moves the expected offsets behind what others wrote, and keeps what of it is to be applied.
-    ///
-    /// - Returns: the keys of stale records.
-    private func keep(_ records: [LoggedRecord], of gap: Gap) -> [[UInt8]] {
-        var stale: [[UInt8]] = []
+    /// Moves the expected offsets behind what others wrote, and keeps what of it is to be applied or overwritten.
+    private func keep(_ records: [LoggedRecord], of gap: Gap) {
         for record in records {
             if record.record.key == stores[gap.changelog].controlKey {
                 gaps.owesSettled = gaps.owesSettled || !hasSettledOnItsWay(gap.changelog)
             } else if record.record.headers.stamp != nil {
                 unsettled.drop(gap.changelog, record.record.key, at: record.offset, appended: record.appended)
-                stale.append(record.record.key)
+                gaps.stale.append(record.record.key)
             } else {
                 gaps.folded[gap.changelog].append(record)
             }
@@ -92,7 +103,6 @@ extension StateStore {
         nextOffsets[gap.changelog] = Offset(nextOffsets[gap.changelog].rawValue + length)
         gaps.ends[gap.changelog] = gap.end
         gaps.hasFolded = true
-        return stale
     }
 
     /// Whether an own settled will stand behind the gap: whatever is on its way does.
@@ -186,9 +196,15 @@ extension StateStore {
         if let foreign { newest = foreign.write(to: store).entry }
         guard let entry = overlays[store][key], let place = pending.offset(of: entry.command) else { return newest }
         // An own record that is acknowledged stands where it says; one that is not comes behind all that was read.
-        let write = pending[place].writes[entry.write]
-        if let foreign, write.offset < foreign.offset, write.offset < ackOffsets[store] { return newest }
+        let offset = pending[place].writes[entry.write].offset
+        if let foreign, offset < foreign.offset, isAcknowledged(entry.command, entry.write, store) { return newest }
         return entry.stored
+    }
+
+    /// Whether the log's word on a write that is on its way has come: acks come in the order of the records.
+    private func isAcknowledged(_ command: UInt64, _ write: Int, _ changelog: Int) -> Bool {
+        guard let next = awaited[changelog].first else { return true }
+        return (command, write) < (next.command, next.write)
     }
 
     // MARK: - Applying
@@ -238,8 +254,9 @@ extension StateStore {
     /// The first own record of a changelog that is acknowledged and waits for a command before it.
     private func firstAcknowledged(_ changelog: Int, from first: Int) -> Offset? {
         for place in first..<pending.count {
-            for write in pending[place].writes where write.store == changelog {
-                return write.offset < ackOffsets[changelog] ? write.offset : nil
+            let command = pending.firstNumber + UInt64(place)
+            for (index, write) in pending[place].writes.enumerated() where write.store == changelog {
+                return isAcknowledged(command, index, changelog) ? write.offset : nil
             }
         }
         return nil
@@ -272,8 +289,10 @@ extension StateStore {
             pending[place].repeated = command.version
         }
         let index = AnsweredRequests.storeIndex
+        // Not if the name was used again, or its outcome removed, since.
         guard let write = command.writes.first(where: { $0.store == index && $0.value != nil }),
-            let value = write.value, var outcome = AnsweredRequests.Outcome(bytes: value)
+            overlays[index][write.key] == nil,
+            (try? memstore.get(index, write.key))?.version == Version(at: write.offset), let value = write.value, var outcome = AnsweredRequests.Outcome(bytes: value)
         else { return }
         outcome.version = command.version
         append(Write(store: index, key: write.key, value: outcome.bytes, time: write.time, tags: []))

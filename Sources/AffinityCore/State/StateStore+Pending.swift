@@ -141,8 +141,8 @@ extension StateStore {
         case stepDown(StepDown)
 
         /// A failure comes before everything else.
-        func or(_ other: Verdict) -> Verdict {
-            if case .good = self { other } else { self }
+        func or(_ other: @autoclosure () -> Verdict) -> Verdict {
+            if case .good = self { other() } else { self }
         }
     }
 

@@ -10,6 +10,17 @@ extension StateStore {
         stores.indices.filter { readNext($0) < ends[$0] }.min { fold.waiting($0) < fold.waiting($1) }
     }
 
+    /// There is nothing to read: the position is level with the end of the log now.
+    func isLevel() { applied.level = clock.now }
+
+    /// C2: the epoch of somebody else that is not below the own one, before the claims or behind them: whoever claimed
+    /// later serves, or will. One that is equal comes of two coordinators that do not know of each other.
+    var otherMaster: Epoch? {
+        if applied.epoch >= epoch { return applied.epoch }
+        if fold.highest > epoch { return fold.highest }
+        return fold.holds(epoch, besides: claimed) ? epoch : nil
+    }
+
     /// Takes in a page of a changelog, and applies what is decided with it.
     ///
     /// - Parameter isLevel: whether the partition, all of its changelogs, is at the end of its log with this page.

@@ -18,6 +18,8 @@
         @usableFromInline var position: Position
         /// The version of the entry that the command wrote last.
         @usableFromInline var version: Version
+        /// Whether the command had no records, so that the log has said nothing of it.
+        @usableFromInline var isEmpty = false
         /// What went wrong; `nil` for a command that is durable and applied.
         @usableFromInline var failure: AskError?
 
@@ -45,6 +47,8 @@
     let wasResumed: Bool
     /// What was found damaged in the memstore; it must not be gone on with.
     var damage: String?
+    /// Why nothing more is applied: the memstore has missed a batch.
+    private(set) var broken: StepDown?
 
     // Exclusive access is not checked at run time for what follows: it took an eighth of a command. The store belongs
     // to one replica, and no code of a user's runs while one of these is being changed.
@@ -212,7 +216,7 @@
             switch take(acks[index]) {
             case .good: break
             case .read(let gap):
-                gaps.reading = gap
+                _ = begin(gap)
                 gaps.waiting = Array(acks[index...])
                 return settle().or(.read(gap))
             case .stepDown(let stepDown): return settle().or(.stepDown(stepDown))
@@ -251,14 +255,16 @@
     @discardableResult func settle() -> Verdict {
         var count = 0
         while count < pending.count, pending[count].unacknowledged == 0 { count += 1 }
+        if let broken { return .stepDown(broken) }
         guard count > 0 || gaps.hasFolded else { return .good }
         var changes: [Change] = []
         do throws(MemStoreError) { changes = try apply(count) } catch {
             release(count, failure: "durable, but not applied here: \(error.reason)")
             if error.code == .corrupt { damage = error.reason }
-            return .stepDown(
-                StepDown(
-                    reason: "the memstore failed: \(error.reason)", isRetriable: error.isRetriable || damage != nil))
+            let stepDown = StepDown(
+                reason: "the memstore failed: \(error.reason)", isRetriable: error.isRetriable || damage != nil)
+            broken = stepDown
+            return .stepDown(stepDown)
         }
         for change in changes { for observer in observers { observer(change) } }
         release(count, failure: nil)
@@ -274,7 +280,7 @@
         for place in 0..<count {
             acknowledged = max(acknowledged, pending[place].number)
             if isShared { interleave(pending[place], &batch) } else { batch.add(pending[place]) }
-            // The settled of its first master gives a log its number.
+            // A log that is not shared gets its number with its first settled; a shared one has it from the claims.
             if pending[place].number == 0, !pending[place].writes.isEmpty { batch.next.log = logNumber }
             if isShared { cover(pending[place], &batch.next) }
         }
@@ -321,7 +327,9 @@
             if let failure {
                 command.waiter.release(failed(.unknown, .failed, failure))
             } else {
-                command.waiter.release(Settlement(position: position, version: command.version))
+                var settlement = Settlement(position: position, version: command.version)
+                settlement.isEmpty = command.writes.isEmpty
+                command.waiter.release(settlement)
                 if !command.events.isEmpty || !command.effects.isEmpty { deliver(command.events, command.effects) }
                 if command.hasMoved { correct(command) }
             }

@@ -6,12 +6,14 @@ final class ChangelogStream: Sendable {
     let place: KafkaPlace
     let waiters: RecordWaiters
     private let lastEnd: Atomic<Int64>
+    private let lastStable: Atomic<Int64>
     private let closed = Mutex<LogError?>(nil)
 
     init(_ place: KafkaPlace, end: Offset) {
         self.place = place
         waiters = RecordWaiters(end: end)
         lastEnd = Atomic(end.rawValue)
+        lastStable = Atomic(0)
     }
 
     /// The end as last heard: by a look-up, by a record that was written, by one that was read.
@@ -21,6 +23,16 @@ final class ChangelogStream: Sendable {
     func advance(to end: Offset) {
         let (before, _) = lastEnd.max(end.rawValue, ordering: .acquiringAndReleasing)
         if before < end.rawValue { waiters.advance(to: end) }
+    }
+
+    /// The end of what a look-up said can be read, or of what was written here: not behind another one's open
+    /// transaction, of which a master may ignore everything until it ends.
+    var stable: Offset { Offset(lastStable.load(ordering: .acquiring)) }
+
+    /// Somebody has heard of an end before which no transaction is open.
+    func advanceStable(to end: Offset) {
+        lastStable.max(end.rawValue, ordering: .acquiringAndReleasing)
+        advance(to: end)
     }
 
     /// Why nobody reads it any more; `nil` while somebody may.

@@ -51,8 +51,8 @@ final class EndWatcher: Sendable {
 
     /// Looks until `stop` is called. On the thread that belongs to the watcher.
     ///
-    /// - Parameter producer: the client that is asked for ends; `nil` while there is none.
-    func run(_ consumer: KafkaClient, producer: () -> KafkaClient?) {
+    /// The consumer is asked, because it is told ends before which no transaction is open.
+    func run(_ consumer: KafkaClient) {
         var nextLook = ContinuousClock.now
         var leaderless: Set<KafkaPlace> = []
         while true {
@@ -64,7 +64,7 @@ final class EndWatcher: Sendable {
             if !kicks.isEmpty { _ = try? consumer.offsets(.end, of: Array(kicks), within: .milliseconds(500)) }
             if ContinuousClock.now >= nextLook {
                 consumer.poll()
-                if let producer = producer() { look(streams, producer, &leaderless) }
+                look(streams, consumer, &leaderless)
                 nextLook = .now + interval
             }
             wakeUp.wait(atMost: streams.isEmpty ? .seconds(1) : max(.zero, nextLook - .now))
@@ -79,7 +79,7 @@ final class EndWatcher: Sendable {
         do throws(LogError) {
             let ends = try client.offsets(.end, of: asked.map(\.place), within: Self.timeout)
             for (stream, end) in zip(asked, ends) {
-                if case .success(let end) = end { stream.advance(to: end) }
+                if case .success(let end) = end { stream.advanceStable(to: end) }
             }
             if !leaderless.isEmpty { leaderless = Self.leaderless(streams, client) }
         } catch {

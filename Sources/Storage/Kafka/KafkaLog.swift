@@ -68,13 +68,19 @@ public final class KafkaLog: ChangeLog {
         _ = try makeSender()
         let started = [
             ServiceThread { reader.run(consumer) },
-            ServiceThread { [self] in watcher.run(consumer) { sender?.client } },
+            ServiceThread { watcher.run(consumer) },
         ]
         threads.withLock { $0 += started }
     }
 
     /// Ends all uses and gives back what the clients hold. What was handed over may still be written, or not.
     public func close() async {
+        await endUses()
+        await disposal.drain()
+    }
+
+    /// Holds nothing of a client any more when it has returned.
+    private func endUses() async {
         let (uses, sender) = state.withLock { state in
             defer { (state.uses, state.sender, state.isClosed) = ([:], nil, true) }
             return (Array(state.uses.values), state.sender)
@@ -89,7 +95,6 @@ public final class KafkaLog: ChangeLog {
         }
         _ = try? await pool.run { for thread in threads { thread.join() } }
         sender?.client.purge()
-        await disposal.drain()
     }
 
     // MARK: - ChangeLog

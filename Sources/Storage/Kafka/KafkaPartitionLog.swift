@@ -160,16 +160,23 @@ final class KafkaPartitionLog: PartitionLog {
 
     // MARK: - Reports
 
-    /// Turns the words of librdkafka into acknowledgements. On the sender's thread.
-    func take(_ words: [Word]) -> [LogAck] {
+    /// Turns the words of librdkafka into acknowledgements, and delivers them. On the executor only, as refusals are:
+    /// none overtakes the other.
+    func deliver(_ words: [Word]) {
+        let acks = take(words)
+        if !acks.isEmpty { gate.deliver(acks) }
+    }
+
+    private func take(_ words: [Word]) -> [LogAck] {
         state.withLock { state in
+            if state.isAbandoned { return [] }
             if state.isAbandoned { return [] }
             var acks: [LogAck] = []
             acks.reserveCapacity(words.count)
             for word in words {
                 let isInOrder = word.number == state.lanes[word.changelog].awaited
                 state.lanes[word.changelog].awaited += 1
-                if case .success(let offset) = word.result { streams[word.changelog].advance(to: offset.next) }
+                if case .success(let offset) = word.result { streams[word.changelog].advanceStable(to: offset.next) }
                 if state.failure == nil, case .failure(let error) = word.result {
                     Self.fail(&state, LogError(error.code, "\(streams[word.changelog].place): \(error.reason)"))
                 }
@@ -222,7 +229,7 @@ final class KafkaPartitionLog: PartitionLog {
         return try await log.bounds([streams[changelog]])[0]
     }
 
-    func end(_ changelog: Int) -> Offset { streams[changelog].end }
+    func end(_ changelog: Int) -> Offset { streams[changelog].stable }
 
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         try checkOpen()

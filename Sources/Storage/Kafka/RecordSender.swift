@@ -104,7 +104,7 @@ final class RecordSender: Sendable {
         }
     }
 
-    /// Posts the acknowledgements: one closure an executor, one batch a use.
+    /// Posts the reports: one closure an executor, one batch a use.
     private func hand(out reports: [DeliveryReport]) {
         var batches: [(use: KafkaPartitionLog, reports: [KafkaPartitionLog.Word])] = []
         var places: [ObjectIdentifier: Int] = [:]
@@ -123,15 +123,11 @@ final class RecordSender: Sendable {
                         changelog: target.changelog, number: report.token & Self.numberMask, result: report.result))
             }
         }
-        var executors: [ObjectIdentifier: [(use: KafkaPartitionLog, acks: [LogAck])]] = [:]
-        for batch in batches {
-            let acks = batch.use.take(batch.reports)
-            if acks.isEmpty { continue }
-            executors[ObjectIdentifier(batch.use.gate.executor), default: []].append((batch.use, acks))
-        }
+        var executors: [ObjectIdentifier: [(use: KafkaPartitionLog, reports: [KafkaPartitionLog.Word])]] = [:]
+        for batch in batches { executors[ObjectIdentifier(batch.use.gate.executor), default: []].append(batch) }
         for group in executors.values {
             group[0].use.gate.executor.post {
-                for batch in group { batch.use.gate.deliver(batch.acks) }
+                for batch in group { batch.use.deliver(batch.reports) }
             }
         }
     }

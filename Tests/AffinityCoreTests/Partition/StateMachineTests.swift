@@ -38,7 +38,7 @@ import Testing
 
     @Test func aFailureIsRetriedUnderAHigherEpoch() {
         var machine = serving()
-        machine.suspendServing("log")
+        machine.suspend("log")
         #expect(!machine.isServing)
         #expect(machine.handle(.failed("log", isRetriable: true, of: first)) == .releaseAndRetry)
         #expect(machine.handle(.retry) == .catchUp(again))

@@ -322,7 +322,7 @@ final class ModelNode {
         let epoch = machine.epoch
         generation += 1
         (use, gap) = (nil, nil)
-        machine.suspendServing(stepDown.reason)
+        machine.suspend(stepDown.reason)
         failProofs()
         state.abandon(stepDown.reason)
         if !stepDown.isRetriable { world.history.fail("step-down: for ever: \(stepDown.reason)") }

@@ -64,9 +64,6 @@ final class KafkaFetch {
         }
     }
 
-    /// How many records wait in the queue.
-    var count: Int { Int(rd_kafka_queue_length(queue.handle)) }
-
     private func item(_ message: rd_kafka_message_t, _ pointer: UnsafeMutablePointer<rd_kafka_message_t>) -> Item {
         switch message.err {
         case RD_KAFKA_RESP_ERR_NO_ERROR:
