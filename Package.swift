@@ -126,7 +126,8 @@ let package = Package(
             "FaultTests",
             [
                 "AffinityCore", "AffinityNet", "AffinityLocalLog", "AffinityRocksDB", "AffinityRocksDBMemStore",
-                "CRdKafka", "KeyValue", "Counter", "AffinityTestSupport",
+                "AffinityKafka", "AffinityCoordinator", "AffinityMemStores", "CRdKafka", "KeyValue", "Counter",
+                "AffinityTestSupport",
             ]),
     ],
     cxxLanguageStandard: .cxx20

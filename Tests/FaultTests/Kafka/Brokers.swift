@@ -18,10 +18,7 @@ extension Faults.Kafka {
     @Suite(.serialized, .brokers(1)) enum OneBroker {}
 
     /// Three, with every record on two of them at least before it is acknowledged.
-    @Suite(
-        .serialized, .brokers(3, ["broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"])
-    )
-    enum ThreeBrokers {}
+    @Suite(.serialized, .brokers(3)) enum ThreeBrokers {}
 }
 
 /// Runs the tests of a suite against brokers of its own.
@@ -58,6 +55,8 @@ extension Trait where Self == Brokers {
             "log.initial.task.delay.ms": "100", "log.segment.delete.delay.ms": "0",
             // Test logs are small; a segment takes its index files' size when it is made.
             "log.index.size.max.bytes": "65536",
+            // So long a killed broker counts as alive: others do not lead before, and itself cannot come back.
+            "broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500",
         ]
         return Brokers(count: count, properties: common.merging(properties) { $1 })
     }

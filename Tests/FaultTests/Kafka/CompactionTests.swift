@@ -7,7 +7,7 @@ extension Faults.Kafka.OneBroker {
     @Suite(.serialized) struct CompactionTests {
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func compactionTakesNothingThatCounts(_ memstore: KeyValueNode.MemStore) async throws {
-            let rounds = Faults.Kafka.rounds(2)
+            let rounds = Faults.Kafka.rounds(1)
             print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
             let folder = try TemporaryFolder()
             let service = KafkaService("compaction-\(memstore)", try brokers, ["--storage.compaction-lag", "3s"])
@@ -20,19 +20,18 @@ extension Faults.Kafka.OneBroker {
                     try load.checkAll(node.connect())
                     try load.run(node.port) {
                         try load.waitForWrites(400)
-                        // Under load, half of the time.
-                        if round % 2 == 0 { try service.waitForCompaction(node) }
+                        try service.waitForCompaction(node)
                         try load.waitForWrites(100)
                         if round % 2 == 0 { try node.child.killNow() }
                     }
-                    if round % 2 == 1 {
-                        try service.waitForCompaction(node)
-                        try load.checkAll(node.connect())
-                        #expect(try node.stop() == 0)
-                    }
+                    if round % 2 == 1 { #expect(try node.stop() == 0) }
                     #expect(load.ledger.mistakes == [], "round \(round)")
                 }
-                try service.finish(service.serving(data, memstore), load, folder, data, memstore)
+                // And with nothing else going on; what is compared in the end is compacted too.
+                let last = try service.serving(data, memstore)
+                try load.checkAll(last.connect())
+                try service.waitForCompaction(last)
+                try service.finish(last, load, folder, data, memstore)
             }
             print("Kafka, compaction, \(memstore): \(load.ledger.summary)")
         }

@@ -8,7 +8,7 @@ extension Faults.Kafka.OneBroker {
     @Suite(.serialized) struct NodeKillTests {
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func aKilledNodeLosesNothingAcknowledged(_ memstore: KeyValueNode.MemStore) async throws {
-            let rounds = Faults.Kafka.rounds(4)
+            let rounds = Faults.Kafka.rounds(3)
             print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
             let folder = try TemporaryFolder()
             let service = KafkaService("kill-\(memstore)", try brokers)

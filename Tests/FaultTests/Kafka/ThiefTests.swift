@@ -116,23 +116,31 @@ struct Thief {
         }
     }
 
-    /// The log's own number, as the settled of its first master says it.
-    private func number() throws -> UInt64 {
-        let records = try client.read(service.topic("kv"), partition)
-        let controls = records.filter(\.record.key.isEmpty).compactMap { $0.record.value.flatMap(ControlRecord.init) }
-        guard let number = controls.first(where: { $0.kind == .settled })?.logNumber else {
-            throw Failure("no settled in partition \(partition)")
-        }
-        return number
-    }
+    private func number() throws -> UInt64 { try Self.number(client, service.topic("kv"), partition) }
 
     private func control(
         _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ store: String
     ) -> TopicClient.Outgoing {
-        let stamp = RecordStamp(
-            epoch: epoch, number: 0, count: UInt32(KafkaService.stores.count), acknowledged: 0)
+        Self.control(kind, epoch, log, service.topic(store), partition)
+    }
+
+    /// The log's own number, as the settled of its first master says it.
+    static func number(_ client: TopicClient, _ topic: String, _ partition: Int) throws -> UInt64 {
+        let records = try client.read(topic, partition)
+        let controls = records.filter(\.record.key.isEmpty).compactMap { $0.record.value.flatMap(ControlRecord.init) }
+        guard let number = controls.first(where: { $0.kind == .settled })?.logNumber else {
+            throw Failure("no settled in \(topic)/\(partition)")
+        }
+        return number
+    }
+
+    /// A control record as a master writes it into a changelog whose keys are text.
+    static func control(
+        _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ topic: String, _ partition: Int
+    ) -> TopicClient.Outgoing {
+        let stamp = RecordStamp(epoch: epoch, number: 0, count: 1, acknowledged: 0)
         return TopicClient.Outgoing(
-            topic: service.topic(store), partition: partition, key: [],
+            topic: topic, partition: partition, key: [],
             value: ControlRecord(kind, log: log, node: NodeID("thief")).bytes,
             headers: RecordHeaders(stamp: stamp, time: .now))
     }

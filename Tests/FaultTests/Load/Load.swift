@@ -31,7 +31,7 @@ final class Load: Sendable {
         var name: String
     }
 
-    /// - Parameter pace: how many microseconds a reader lets pass between two reads.
+    /// - Parameter pace: how many microseconds each thread lets pass between two requests.
     init(seed: UInt64, writers: Int = 6, readers: Int = 2, pace: UInt32 = 0, allowsRewrites: Bool = false) {
         self.pace = pace
         ledger = Ledger(allowsRewrites: allowsRewrites)
@@ -103,6 +103,7 @@ final class Load: Sendable {
 
     private func write(_ connection: HTTPClient, _ writer: Int, _ random: inout Seeded) {
         while !isStopping {
+            if pace > 0 { usleep(pace) }
             let key = "w\(writer)-\(Int.random(in: 0..<keysEach, using: &random))"
             let goesOn: Bool
             switch Int.random(in: 0..<100, using: &random) {
