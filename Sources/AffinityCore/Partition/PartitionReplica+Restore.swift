@@ -28,7 +28,9 @@ extension PartitionReplica {
         if state.isShared {
             restoring = log
             defer { restoring = nil }
-            do { try await read(log, to: try await bounds(log).map(\.upperBound), into: state) } catch let misfit as Misfit {
+            do { try await read(log, to: try await bounds(log).map(\.upperBound), into: state) } catch let misfit
+                as Misfit
+            {
                 damage = misfit.reason
                 throw LogError(.io, misfit.reason)
             }
@@ -252,7 +254,9 @@ extension PartitionReplica {
 extension PartitionLog {
     /// Asks for a page at once, before anything else is done. Not in the replica, in whose generic context the compiler
     /// (Swift 6.3) cannot make such a task.
-    fileprivate func page(_ changelog: Int, from next: Offset, _ executor: any EventExecutor) -> Task<LogPage, any Error> {
+    fileprivate func page(_ changelog: Int, from next: Offset, _ executor: any EventExecutor) -> Task<
+        LogPage, any Error
+    > {
         Task.immediate(executorPreference: executor) { try await self.read(changelog, from: next, maxBytes: 1 << 20) }
     }
 }

@@ -292,7 +292,8 @@ extension StateStore {
         // Not if the name was used again, or its outcome removed, since.
         guard let write = command.writes.first(where: { $0.store == index && $0.value != nil }),
             overlays[index][write.key] == nil,
-            (try? memstore.get(index, write.key))?.version == Version(at: write.offset), let value = write.value, var outcome = AnsweredRequests.Outcome(bytes: value)
+            (try? memstore.get(index, write.key))?.version == Version(at: write.offset), let value = write.value,
+            var outcome = AnsweredRequests.Outcome(bytes: value)
         else { return }
         outcome.version = command.version
         append(Write(store: index, key: write.key, value: outcome.bytes, time: write.time, tags: []))

@@ -179,7 +179,8 @@
         let writes = open.takeWrites()
         let command = Pending(
             writes: writes, unacknowledged: writes.count, number: number, covers: acknowledged, bytes: open.bytes,
-            last: open.last, repeats: open.repeats, sent: isShared ? clock.monotonic : .never, deadline: deadline, waiter: waiter,
+            last: open.last, repeats: open.repeats, sent: isShared ? clock.monotonic : .never, deadline: deadline,
+            waiter: waiter,
             events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
         let arrival = pending.nextNumber
         pendingBytes += open.bytes

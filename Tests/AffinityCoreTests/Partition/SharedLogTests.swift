@@ -177,6 +177,33 @@ import Testing
         #expect(texts(rig).suffix(4) == ["a=stale", "z=stale", "a=1", "z=-"])
     }
 
+    @Test func aWriteOnItsWayIsNewerThanTheForeignRecordBeforeIt() throws {
+        let former = try serving("shared-stale-in-flight")
+        former.stop()
+        let rig = try rig("shared-stale-in-flight", after: former)
+        rig.serve(2)
+        rig.base.holdsAcknowledgements = true
+        let sent = rig.send(.put("a", "2"))
+        rig.base.write(record("a", "stale", Epoch(grant: 1, run: 0), 2), to: rig.partition, "texts")
+        rig.base.write(foreign("a", "f"), to: rig.partition, "texts")
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(sent.value != nil)
+        #expect(rig.peek("a").value == "2")
+        #expect(texts(rig).suffix(4) == ["a=stale", "a=f*", "a=2", "a=2"])
+    }
+
+    @Test func aBusyChangelogDoesNotHideTheOthers() throws {
+        let rig = try serving("shared-busy")
+        for number in 0..<3 {
+            rig.base.write(
+                Record(key: [9], value: [1], headers: RecordHeaders()), to: rig.partition, "bytes")
+            rig.base.write(foreign("x", "\(number)"), to: rig.partition, "texts")
+            rig.executor.advance(by: .milliseconds(100))
+            #expect(rig.peek("x").value == "\(number)")
+        }
+    }
+
     @Test func aStaleControlRecordIsAnsweredByASettled() throws {
         let former = try serving("shared-stale-claim")
         former.stop()
@@ -250,6 +277,23 @@ import Testing
         #expect(Set(texts(rig).suffix(3)) == ["a=1", "b=-", "settled"])
     }
 
+    @Test func anotherMasterUnderTheSameEpochIsFound() throws {
+        for isBefore in [true, false] {
+            let former = try serving("shared-equal-\(isBefore)")
+            former.stop()
+            let rig = try rig("shared-equal-\(isBefore)", after: former)
+            rig.base.holdsAcknowledgements = true
+            rig.serve(2)
+            if !isBefore { rig.base.acknowledge(1) }
+            control(.claim, Epoch(grant: 2, run: 0), on: rig)
+            control(.settled, Epoch(grant: 2, run: 0), on: rig)
+            rig.base.holdsAcknowledgements = false
+            rig.executor.run()
+            #expect(rig.coordinator.renewals == [2], "\(isBefore)")
+            #expect(try rig.status.state != .serving)
+        }
+    }
+
     @Test func anEpochThatNeverSettledIsVoid() throws {
         let former = try serving("shared-unsettled")
         #expect(former.send(.put("a", "1")).value != nil)
@@ -291,6 +335,18 @@ import Testing
         rig.base.acknowledge(1)
         rig.executor.run()
         #expect(second.value == "1")
+    }
+
+    @Test func aCommandThatWritesNothingWaitsForTheProofToo() throws {
+        let rig = try serving("shared-proof-empty", provesReads: true)
+        rig.base.holdsAcknowledgements = true
+        let rejected = rig.send(.reject("no"))
+        let read = rig.send(.get("a"))
+        #expect(rejected.isWaiting && read.isWaiting)
+        control(.claim, Epoch(grant: 9, run: 0), on: rig)
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(rejected.error?.outcome == .notApplied && read.error?.outcome == .notApplied)
     }
 
     @Test func aQueryOfAFencedMasterIsNotAnswered() throws {
@@ -344,6 +400,18 @@ import Testing
         next.serve(3)
         #expect(try next.status.state == .serving, "\(next.messages)")
         #expect(next.kept.asideCount == 0)
+    }
+
+    @Test func aLogThatWasQuietForLongDoesNotMakeAMemstoreTooOld() throws {
+        let former = try serving("shared-quiet")
+        #expect(former.send(.put("a", "1")).value != nil)
+        former.stop()
+        former.clock.advance(by: .seconds(864_000))
+        let rig = try rig("shared-quiet", after: former)
+        rig.serve(2)
+        #expect(try rig.status.state == .serving)
+        #expect(rig.kept.asideCount == 0)
+        #expect(rig.peek("a").value == "1")
     }
 
     @Test func aLogThatWasMadeAnewIsNotServed() throws {
