@@ -90,7 +90,7 @@ struct Thief {
         case writeUnsettled
         /// Claims one of the changelogs only.
         case claimOne
-        /// Serves, and a command of it counts.
+        /// Rewrites what is in doubt, serves, and a command of it counts.
         case serve
     }
 
@@ -107,21 +107,51 @@ struct Thief {
     func strike(_ epoch: Epoch, _ deed: Deed, _ value: String) throws {
         let log = try number()
         let stores = deed == .claimOne ? ["kv"] : KafkaService.stores
-        try client.send(stores.map { control(.claim, epoch, log, $0) })
+        let claims = try client.send(stores.map { control(.claim, epoch, log, $0) })
         switch deed {
         case .claim, .claimOne: break
-        case .writeUnsettled: try client.send([command(epoch, value)])
+        case .writeUnsettled: try client.send([command(epoch, 1, "kv", Array(key.utf8), Array(value.utf8))])
         case .serve:
-            try client.send(stores.map { control(.settled, epoch, log, $0) } + [command(epoch, value)])
+            let count = try rewrite(epoch, claims)
+            try client.send(stores.map { control(.settled, epoch, log, $0, acknowledged: count) })
+            try client.send([command(epoch, count + 1, "kv", Array(key.utf8), Array(value.utf8))])
         }
+    }
+
+    /// C2, C3: a settled says that this was done. Gives the number of the last command.
+    private func rewrite(_ epoch: Epoch, _ claims: [Int64]) throws -> UInt64 {
+        let stores = KafkaService.stores
+        var checkpoint = Checkpoint(
+            level: .now, places: stores.map { Checkpoint.Place(changelog: $0, next: .zero) })
+        var unsettled = UnsettledKeys(doubtful: stores.map { _ in [:] })
+        var fold = LogFold(checkpoint, controlKeys: stores.map { _ in [] })
+        var values = stores.map { _ in [[UInt8]: [UInt8]]() }
+        func apply(_ decisions: LogFold.Decisions) {
+            for write in decisions.writes { values[write.store][write.key] = write.entry?.value }
+        }
+        for (changelog, store) in stores.enumerated() {
+            let records = try client.read(service.topic(store), partition)
+            let end = records.last?.offset.next ?? .zero
+            apply(fold.take(LogPage(records: records, next: end, end: end), of: changelog, &checkpoint, &unsettled))
+        }
+        apply(fold.conclude(epoch, claims: claims.map { Offset($0) }, &checkpoint, &unsettled))
+        var commands: [TopicClient.Outgoing] = []
+        for (changelog, store) in stores.enumerated() {
+            for key in unsettled.doubtful(changelog).keys {
+                commands.append(command(epoch, UInt64(commands.count) + 1, store, key, values[changelog][key]))
+            }
+        }
+        // At once: before the former master is back.
+        try client.send(commands)
+        return UInt64(commands.count)
     }
 
     private func number() throws -> UInt64 { try Self.number(client, service.topic("kv"), partition) }
 
     private func control(
-        _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ store: String
+        _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ store: String, acknowledged: UInt64 = 0
     ) -> TopicClient.Outgoing {
-        Self.control(kind, epoch, log, service.topic(store), partition)
+        Self.control(kind, epoch, log, service.topic(store), partition, acknowledged: acknowledged)
     }
 
     /// The log's own number, as the settled of its first master says it.
@@ -136,19 +166,22 @@ struct Thief {
 
     /// A control record as a master writes it into a changelog whose keys are text.
     static func control(
-        _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ topic: String, _ partition: Int
+        _ kind: ControlRecord.Kind, _ epoch: Epoch, _ log: UInt64, _ topic: String, _ partition: Int,
+        acknowledged: UInt64 = 0
     ) -> TopicClient.Outgoing {
-        let stamp = RecordStamp(epoch: epoch, number: 0, count: 1, acknowledged: 0)
+        let stamp = RecordStamp(epoch: epoch, number: 0, count: 1, acknowledged: acknowledged)
         return TopicClient.Outgoing(
             topic: topic, partition: partition, key: [],
             value: ControlRecord(kind, log: log, node: NodeID("thief")).bytes,
             headers: RecordHeaders(stamp: stamp, time: .now))
     }
 
-    private func command(_ epoch: Epoch, _ value: String) -> TopicClient.Outgoing {
-        let stamp = RecordStamp(epoch: epoch, number: 1, count: 1, acknowledged: 0)
+    private func command(
+        _ epoch: Epoch, _ number: UInt64, _ store: String, _ key: [UInt8], _ value: [UInt8]?
+    ) -> TopicClient.Outgoing {
+        let stamp = RecordStamp(epoch: epoch, number: number, count: 1, acknowledged: 0)
         return TopicClient.Outgoing(
-            topic: service.topic("kv"), partition: partition, key: Array(key.utf8), value: Array(value.utf8),
+            topic: service.topic(store), partition: partition, key: key, value: value,
             headers: RecordHeaders(stamp: stamp, time: .now))
     }
 }
