@@ -136,8 +136,10 @@ struct KafkaLogTests {
             #expect(page.records.isEmpty && page.next == Offset(3) && page.end == Offset(3))
             try outside.begin()
             try outside.write(topic, 3, "kept", "x")
-            // Nothing can be read before the transaction ends, although the changelog is longer.
-            try waitUntil("the end to be heard of") { opened.end(0) == Offset(4) }
+            // Nothing can be read before the transaction ends, although the changelog is longer: a claimant, who asks
+            // for its bounds, has to wait, and a master hears of nothing yet.
+            #expect(try await opened.bounds(0).upperBound == Offset(4))
+            #expect(opened.end(0) <= Offset(3))
             let waiting = Task(executorPreference: fixture.executor) {
                 try await opened.read(0, from: Offset(3), maxBytes: 1000)
             }
@@ -149,6 +151,7 @@ struct KafkaLogTests {
             let records = try await waiting.value.records
             #expect(records.map(\.offset) == [Offset(3)])
             #expect(records.first?.record.headers == RecordHeaders())
+            try await fixture.waitUntil("the end behind the transaction") { opened.end(0) == Offset(5) }
             opened.append(0, record("own", "2"))
             await acks.wait(for: 2)
             #expect(acks.texts == ["0:0", "0:5"])
