@@ -115,6 +115,7 @@ def over_http(report: Report, plan: Plan, folder: Path, brokers: str) -> None:
     rows = []
     for memstore in ("memory", "rocksdb"):
         data = folder / f"http-{memstore}"
+        run("LoadBenchmark", data=data, entries=plan.keys, memstore=memstore, brokers=brokers, system=f"http-{memstore}")
         options = [
             "--storage.kind=kafka", f"--storage.brokers={brokers}", "--storage.replication=1", f"--system=http-{memstore}"]
         with Server.keyvalue(data, memstore, options=options) as server:
