@@ -86,7 +86,7 @@ package struct KafkaArguments {
         system = arguments.text("system", default: "benchmark")
         replication = arguments.number("replication", default: 1)
         linger = Int(arguments.text("linger", default: "0")) ?? 0
-        requests = arguments.number("requests", default: 5)
+        requests = arguments.number("requests", default: 2)
     }
 
     func configuration(_ partitions: Int) -> KafkaLogConfiguration {
