@@ -4,15 +4,9 @@
 /// limit by no more than one command, and whatever became of that command, somebody looks after those behind it.
 @usableFromInline struct Admission {
     private let limits: StateLimits
-    private var waiting = Queue<Waiting>()
+    private var waiting = WaitingCallers()
     /// Whether a waiter was called and has not arrived yet.
     private var isCalling = false
-
-    private struct Waiting {
-        var deadline: MonotonicTime
-        /// Resumed exactly once: with `nil` when there is a place, with the refusal otherwise.
-        var continuation: UnsafeContinuation<AskError?, Never>
-    }
 
     init(_ limits: StateLimits) { self.limits = limits }
 
@@ -27,8 +21,8 @@
 
     @usableFromInline var hasWaiting: Bool { !waiting.isEmpty }
 
-    mutating func wait(_ deadline: MonotonicTime, _ continuation: UnsafeContinuation<AskError?, Never>) {
-        waiting.append(Waiting(deadline: deadline, continuation: continuation))
+    mutating func wait(_ deadline: MonotonicTime, _ continuation: WaitingCallers.Continuation) {
+        waiting.append(deadline, continuation)
     }
 
     /// A waiter that was called is here.
@@ -36,27 +30,16 @@
 
     /// Calls the first waiter in if there is room. To be called when room was made, and when a waiter has run.
     @usableFromInline mutating func admit(_ commands: Int, _ bytes: Int) {
-        guard !isCalling, hasRoom(commands, bytes), let first = waiting.popFirst() else { return }
-        isCalling = true
-        first.continuation.resume(returning: nil)
+        guard !isCalling, hasRoom(commands, bytes) else { return }
+        isCalling = waiting.releaseFirst()
     }
 
-    mutating func refuseAll(_ error: AskError) {
-        while let first = waiting.popFirst() { first.continuation.resume(returning: error) }
-    }
+    mutating func refuseAll(_ error: AskError) { waiting.releaseAll(error) }
 
-    var earliestDeadline: MonotonicTime {
-        var earliest = MonotonicTime.never
-        for place in 0..<waiting.count { earliest = min(earliest, waiting[place].deadline) }
-        return earliest
-    }
+    var earliestDeadline: MonotonicTime { waiting.earliestDeadline }
 
     /// Refuses those who have waited too long; they no longer count among the waiting.
     mutating func expire(at time: MonotonicTime) {
-        guard earliestDeadline <= time else { return }
-        for late in waiting.removeAll(where: { $0.deadline <= time }) {
-            late.continuation.resume(
-                returning: AskError(.notApplied, .deadline, "the deadline passed before there was a place"))
-        }
+        waiting.expire(at: time, because: "the deadline passed before there was a place")
     }
 }

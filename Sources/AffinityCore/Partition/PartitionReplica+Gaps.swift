@@ -1,18 +1,12 @@
 /// What others write to the log of a partition that is served here (PROTOCOL W3, W6).
 extension PartitionReplica {
-    /// What a log was when it was last served.
-    struct KnownLog {
-        var number: UInt64
-        var position: Position
-    }
-
     /// Reads a gap and folds it; acks that come meanwhile wait for that.
     func read(_ gap: StateStore.Gap, _ state: StateStore) {
         guard let log else { return }
         let generation = generation
         Task(executorPreference: executor) {
             do {
-                let page = try await log.read(gap.changelog, from: gap.range.lowerBound, maxBytes: 1 << 20)
+                let page = try await log.page(gap.changelog, from: gap.range.lowerBound)
                 await self.fold(page, of: gap, generation)
             } catch {
                 await self.fail(gap, error, generation)

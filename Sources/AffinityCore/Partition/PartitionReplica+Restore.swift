@@ -75,6 +75,12 @@ extension PartitionReplica {
         }
     }
 
+    /// What a log was when it was last served.
+    struct KnownLog {
+        var number: UInt64
+        var position: Position
+    }
+
     /// A log that a replica of this process has served must be the same when it comes back to it. If it is not, the
     /// replica does not serve: what it would make of another log is not what it has acknowledged.
     private func checkKnown(_ ends: [Range<Offset>]) throws(LogError) {
@@ -200,7 +206,7 @@ extension PartitionReplica {
         for (changelog, place) in state.applied.places.enumerated() {
             var next = max(place.covered, ends[changelog].lowerBound)
             while next < place.next {
-                let page = try await log.read(changelog, from: next, maxBytes: 1 << 20)
+                let page = try await log.page(changelog, from: next)
                 guard page.next > next else { break }
                 state.takeUncovered(page, of: changelog)
                 next = page.next
@@ -218,7 +224,7 @@ extension PartitionReplica {
         while let changelog = state.changelogToRead(ends) {
             if isStopping { throw LogError(.closed, "the node stops while the log is read") }
             let next = state.readNext(changelog)
-            let page = try await (ahead[changelog].take() ?? log.page(changelog, from: next, executor)).value
+            let page = try await (ahead[changelog].take() ?? log.startPage(changelog, from: next, executor)).value
             guard page.next > next else {
                 throw LogError(.corrupt, "\(core.stores[changelog].name): no record from \(next) to \(ends[changelog])")
             }
@@ -226,7 +232,7 @@ extension PartitionReplica {
                 throw Misfit(reason: "\(core.stores[changelog].name): \(reason)")
             }
             if first[changelog] == nil { first[changelog] = page }
-            if page.next < ends[changelog] { ahead[changelog] = log.page(changelog, from: page.next, executor) }
+            if page.next < ends[changelog] { ahead[changelog] = log.startPage(changelog, from: page.next, executor) }
             let isLevel = ends.indices.allSatisfy { ($0 == changelog ? page.next : state.readNext($0)) >= ends[$0] }
             try state.take(page, of: changelog, isLevel: isLevel)
         }
@@ -254,9 +260,14 @@ extension PartitionReplica {
 extension PartitionLog {
     /// Asks for a page at once, before anything else is done. Not in the replica, in whose generic context the compiler
     /// (Swift 6.3) cannot make such a task.
-    fileprivate func page(_ changelog: Int, from next: Offset, _ executor: any EventExecutor) -> Task<
-        LogPage, any Error
-    > {
-        Task.immediate(executorPreference: executor) { try await self.read(changelog, from: next, maxBytes: 1 << 20) }
+    fileprivate func startPage(
+        _ changelog: Int, from next: Offset, _ executor: any EventExecutor
+    ) -> Task<LogPage, any Error> {
+        Task.immediate(executorPreference: executor) { try await self.page(changelog, from: next) }
+    }
+
+    /// As much of a changelog as a replica takes in at once.
+    func page(_ changelog: Int, from next: Offset) async throws(LogError) -> LogPage {
+        try await read(changelog, from: next, maxBytes: 1 << 20)
     }
 }

@@ -37,7 +37,7 @@ public actor PartitionReplica<P: Partition> {
     var generation = 0
     @usableFromInline var admission: Admission
     /// Queries that wait for the log's proof of mastership (Q3).
-    @usableFromInline var proofs = LogProofs()
+    var proofs = LogProofs()
     /// What was found damaged in the memstore: the next restore begins without it.
     var damage: String?
     /// Ends a restore that is under way.

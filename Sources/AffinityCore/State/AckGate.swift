@@ -17,6 +17,18 @@ package final class AckGate: Sendable {
         self.acknowledge = acknowledge
     }
 
+    /// Posts batches to the executors of their gates, one closure each: a thread of the log wakes a loop once for all.
+    package static func post<Batch: Sendable>(
+        _ batches: [Batch], gate: (Batch) -> AckGate, _ deliver: @escaping @Sendable (Batch) -> Void
+    ) {
+        var groups: [ObjectIdentifier: (executor: any EventExecutor, batches: [Batch])] = [:]
+        for batch in batches {
+            let executor = gate(batch).executor
+            groups[ObjectIdentifier(executor), default: (executor, [])].batches.append(batch)
+        }
+        for (executor, batches) in groups.values { executor.post { for batch in batches { deliver(batch) } } }
+    }
+
     /// Hands the acknowledgements over, unless the gate is closed. On the executor only.
     package func deliver(_ acks: [LogAck]) {
         delivering.withLock { _ in

@@ -63,11 +63,7 @@ extension StateStore {
     func conclude() throws {
         if isShared {
             let first = fold.firstNumber(before: claimed[0])
-            let decisions = fold.conclude(epoch, claims: claimed, &applied, &unsettled)
-            // What a settled says comes before what a claim says.
-            for control in decisions.controls { try takeControl(control.record, control.changelog) }
-            if applied.log == 0 { applied.log = first ?? newLog }
-            try commit(decisions)
+            try commit(fold.conclude(epoch, claims: claimed, &applied, &unsettled), number: first ?? newLog)
         } else {
             for (changelog, claim) in claimed.enumerated() { applied.places[changelog].next = claim.next }
             applied.epoch = epoch

@@ -48,7 +48,7 @@ extension StateStore {
             let end = log.end(changelog)
             if end > ackOffsets[changelog] {
                 gaps.nextLook = (changelog + 1) % stores.count
-                return begin(Gap(changelog: changelog, range: ackOffsets[changelog]..<end))
+                return startReading(Gap(changelog: changelog, range: ackOffsets[changelog]..<end))
             }
             gaps.contiguous[changelog] = clock.monotonic
         }
@@ -56,7 +56,7 @@ extension StateStore {
     }
 
     /// Makes acks wait until the gap is read.
-    func begin(_ gap: Gap) -> Gap {
+    @discardableResult func startReading(_ gap: Gap) -> Gap {
         gaps.reading = gap
         gaps.found = clock.monotonic
         return gap

@@ -68,8 +68,11 @@ extension StateStore {
     }
 
     /// Applies what was decided, in one batch with the position.
-    func commit(_ decisions: LogFold.Decisions) throws {
+    ///
+    /// - Parameter number: the log's, if no settled says one.
+    func commit(_ decisions: LogFold.Decisions, number: UInt64 = 0) throws {
         for control in decisions.controls { try takeControl(control.record, control.changelog) }
+        if applied.log == 0 { applied.log = number }
         try memstore.commit(decisions.writes, checkpoint: applied.bytes)
         position = applied.position
         for changelog in stores.indices where claimed.isEmpty {
@@ -78,7 +81,7 @@ extension StateStore {
         }
     }
 
-    func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
+    private func takeControl(_ logged: LoggedRecord, _ changelog: Int) throws(LogError) {
         guard logged.record.headers.stamp != nil, let value = logged.record.value,
             let control = ControlRecord(bytes: value), control.kind == .settled, let log = control.logNumber
         else { return }

@@ -180,8 +180,7 @@
         let command = Pending(
             writes: writes, unacknowledged: writes.count, number: number, covers: acknowledged, bytes: open.bytes,
             last: open.last, repeats: open.repeats, sent: isShared ? clock.monotonic : .never, deadline: deadline,
-            waiter: waiter,
-            events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
+            waiter: waiter, events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
         let arrival = pending.nextNumber
         pendingBytes += open.bytes
         open.reset()
@@ -217,7 +216,7 @@
             switch take(acks[index]) {
             case .good: break
             case .read(let gap):
-                _ = begin(gap)
+                startReading(gap)
                 gaps.waiting = Array(acks[index...])
                 return settle().or(.read(gap))
             case .stepDown(let stepDown): return settle().or(.stepDown(stepDown))

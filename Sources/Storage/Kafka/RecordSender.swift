@@ -123,13 +123,7 @@ final class RecordSender: Sendable {
                         changelog: target.changelog, number: report.token & Self.numberMask, result: report.result))
             }
         }
-        var executors: [ObjectIdentifier: [(use: KafkaPartitionLog, reports: [KafkaPartitionLog.Word])]] = [:]
-        for batch in batches { executors[ObjectIdentifier(batch.use.gate.executor), default: []].append(batch) }
-        for group in executors.values {
-            group[0].use.gate.executor.post {
-                for batch in group { batch.use.deliver(batch.reports) }
-            }
-        }
+        AckGate.post(batches, gate: { $0.use.gate }) { $0.use.deliver($0.reports) }
     }
 
     /// Every use fails; what librdkafka still says is ignored. On any thread, and again without effect.

@@ -234,13 +234,7 @@ final class LogWriter: Sendable {
             batches[last].acks.append(
                 LogAck(changelog: entry.changelog, result: failure.map { .failure($0) } ?? .success(entry.offset)))
         }
-        var executors: [ObjectIdentifier: [(use: LocalPartitionLog, acks: [LogAck])]] = [:]
-        for batch in batches { executors[ObjectIdentifier(batch.use.gate.executor), default: []].append(batch) }
-        for group in executors.values {
-            group[0].use.gate.executor.post {
-                for batch in group { batch.use.gate.deliver(batch.acks) }
-            }
-        }
+        AckGate.post(batches, gate: { $0.use.gate }) { $0.use.gate.deliver($0.acks) }
     }
 
     // MARK: - Private
