@@ -43,6 +43,14 @@ final class LateCoordinator: Coordinator {
         try await coordinator.renew(partition, above: grant)
     }
 
+    func report(_ partition: PartitionID, _ readiness: Readiness) { late.value?.report(partition, readiness) }
+
+    func confirm(_ partition: PartitionID, _ grant: UInt64) async throws(CoordinatorError) {
+        try await coordinator.confirm(partition, grant)
+    }
+
+    func release(_ partition: PartitionID, _ grant: UInt64) { late.value?.release(partition, grant) }
+
     func leave(_ partition: PartitionID) async { await late.value?.leave(partition) }
 
     private var coordinator: any Coordinator {

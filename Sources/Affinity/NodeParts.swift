@@ -97,7 +97,7 @@ final class NodeParts: Sendable {
         configuration.compactionLag = settings.log.compactionLag
         configuration.deleteRetention = settings.log.deleteRetention
         configuration.properties = settings.kafka.properties.mapValues { $0.reveal() }
-        let changelog = try await KafkaLog.open(configuration, pool: pool.blocking, report: log.reporter)
+        let changelog = try await KafkaLog.open(configuration, clock: clock, pool: pool.blocking, report: log.reporter)
         opened.withLock { $0.closeLog = { await changelog.close() } }
         self.changelog.set(changelog)
     }
