@@ -115,7 +115,12 @@ let package = Package(
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
-        tests("CoordinatorTests", ["AffinityCoordinator", "AffinityCore"]),
+        tests(
+            "CoordinatorTests",
+            [
+                "AffinityCoordinator", "AffinityZooKeeper", "AffinityCore", "AffinityTesting", "AffinityTestSupport",
+                "AffinityThreads", "CZooKeeper",
+            ]),
         tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests(
             "IntegrationTests",
