@@ -34,6 +34,7 @@ let package = Package(
         // The distribution's C and C++ libraries, each wrapped once.
         .systemLibrary(name: "CYaml", path: "Sources/CYaml"),
         .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
+        .systemLibrary(name: "CZooKeeper", path: "Sources/CZooKeeper"),
         .target(
             name: "CRocksDB", path: "Sources/CRocksDB",
             linkerSettings: [.linkedLibrary("rocksdb"), .linkedLibrary("pthread")]),
@@ -54,6 +55,7 @@ let package = Package(
         library("AffinityLocalLog", path: "Storage/Local", ["AffinityCore", "AffinityRocksDB", "AffinityThreads"]),
         library("AffinityKafka", path: "Storage/Kafka", ["AffinityCore", "AffinityThreads", "CRdKafka"]),
         library("AffinityCoordinator", path: "Coordinator/Embedded", ["AffinityCore"]),
+        library("AffinityZooKeeper", path: "Coordinator/ZooKeeper", ["AffinityCore", "AffinityThreads", "CZooKeeper"]),
         library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
         library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
         library("AffinityObservability", path: "Observability", ["AffinityCore", "AffinityConfiguration"]),
@@ -113,7 +115,12 @@ let package = Package(
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
-        tests("CoordinatorTests", ["AffinityCoordinator", "AffinityCore"]),
+        tests(
+            "CoordinatorTests",
+            [
+                "AffinityCoordinator", "AffinityZooKeeper", "AffinityCore", "AffinityTesting", "AffinityTestSupport",
+                "AffinityThreads", "CZooKeeper",
+            ]),
         tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests(
             "IntegrationTests",
