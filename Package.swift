@@ -55,6 +55,7 @@ let package = Package(
         library("AffinityKafka", path: "Storage/Kafka", ["AffinityCore", "AffinityThreads", "CRdKafka"]),
         library("AffinityCoordinator", path: "Coordinator/Embedded", ["AffinityCore"]),
         library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
+        library("AffinityTransport", path: "Transport", ["AffinityCore", "AffinityNet"]),
         library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
         library("AffinityObservability", path: "Observability", ["AffinityCore", "AffinityConfiguration"]),
         library(
@@ -111,6 +112,7 @@ let package = Package(
                 "AffinityTestSupport", "CRdKafka",
             ]),
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        tests("TransportTests", ["AffinityTransport", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
         tests("CoordinatorTests", ["AffinityCoordinator", "AffinityCore"]),
