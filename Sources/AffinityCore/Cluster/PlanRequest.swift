@@ -8,7 +8,7 @@ public struct Assignment: Hashable, Sendable {
 }
 
 /// What an assignment is planned for.
-public struct PlanRequest: Sendable {
+public struct PlanRequest: Sendable, Equatable {
     /// A node that can hold replicas.
     public struct Member: Hashable, Sendable {
         /// The node.

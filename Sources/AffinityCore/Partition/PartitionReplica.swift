@@ -382,6 +382,9 @@ public actor PartitionReplica<P: Partition> {
 
     // MARK: - Seen from outside
 
+    /// Whether the replica is about to serve.
+    var isBecomingMaster: Bool { machine.isBecomingMaster }
+
     /// What the replica is doing.
     func status() -> ReplicaStatus {
         let position = state?.position ?? Position(core.stores.map { _ in .zero })
