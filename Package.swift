@@ -69,8 +69,8 @@ let package = Package(
             "Affinity", path: "Affinity",
             [
                 "AffinityCore", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityLocalLog", "AffinityKafka",
-                "AffinityCoordinator", "AffinityNet", "AffinityGateway", "AffinityConfiguration",
-                "AffinityObservability", "AffinityRocksDB",
+                "AffinityCoordinator", "AffinityZooKeeper", "AffinityTransport", "AffinityNet", "AffinityGateway",
+                "AffinityConfiguration", "AffinityObservability", "AffinityRocksDB",
             ]),
         library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores", "AffinityThreads"]),
 

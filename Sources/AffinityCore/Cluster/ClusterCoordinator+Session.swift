@@ -46,8 +46,7 @@ extension ClusterCoordinator {
         current.lease.finish()
         formerSessions.insert(current.session.id)
         self.current = nil
-        for departure in departures { departure.resume() }
-        departures = []
+        depart()
         if isClosed { return }
         report(
             Report(
@@ -186,15 +185,21 @@ extension ClusterCoordinator {
         if owesPublishing { publish() }
     }
 
-    /// Hands every mastership over that another node can take; returns when that is done, or nothing more can be.
-    package func retire() async {
+    /// Hands every mastership over that another node can take; returns when nothing is left for them, or at `latest`.
+    package func retire(before latest: MonotonicTime) async {
         own.isDraining = true
         publish()
         guard let current else { return }
         await withCheckedContinuation { continuation in
             departures.append(continuation)
+            executor.schedule(at: latest) { [weak self] in self?.assumeIsolated { $0.depart() } }
             reconcile(current)
         }
+    }
+
+    private func depart() {
+        for departure in departures { departure.resume() }
+        departures = []
     }
 
     /// Ends the wait of `retire` once nobody can take what is left.
@@ -206,7 +211,6 @@ extension ClusterCoordinator {
             }
             if !others.isEmpty { return }
         }
-        for departure in departures { departure.resume() }
-        departures = []
+        depart()
     }
 }

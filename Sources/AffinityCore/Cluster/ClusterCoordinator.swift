@@ -9,7 +9,7 @@ public actor ClusterCoordinator: Coordinator {
     /// The executor that the actor is pinned to.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     /// Where the masters are.
-    package nonisolated let routes = RoutingTable()
+    package nonisolated let routes: RoutingTable
 
     let configuration: ClusterConfiguration
     let tree: any CoordinationTree
@@ -98,13 +98,15 @@ public actor ClusterCoordinator: Coordinator {
     /// A coordinator that does nothing before `run`.
     ///
     /// - Parameters:
+    ///   - routes: hears where the masters are.
     ///   - tree: where the cluster's state is.
     ///   - executor: where the coordinator runs.
     ///   - report: where reports go.
-    public init(
-        _ configuration: ClusterConfiguration, tree: any CoordinationTree, on executor: any EventExecutor,
-        clock: any NodeClock, report: @escaping Reporter
+    package init(
+        _ configuration: ClusterConfiguration, tree: any CoordinationTree, routes: RoutingTable,
+        on executor: any EventExecutor, clock: any NodeClock, report: @escaping Reporter
     ) {
+        self.routes = routes
         self.configuration = configuration
         self.tree = tree
         self.executor = executor

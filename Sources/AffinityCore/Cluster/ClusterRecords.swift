@@ -1,7 +1,7 @@
 internal import FoundationEssentials
 
 /// What stands in the nodes of the tree: JSON, so that a person can read it with ZooKeeper's own tools.
-protocol ClusterRecord: Codable, Sendable, Equatable {}
+package protocol ClusterRecord: Codable, Sendable, Equatable {}
 
 extension ClusterRecord {
     /// The JSON text, with its members in order.
@@ -78,13 +78,13 @@ struct MasterRecord: ClusterRecord {
 }
 
 /// `settings`, for ever: what operators want.
-struct SettingsRecord: ClusterRecord {
+package struct SettingsRecord: ClusterRecord {
     /// Nodes that are to hold nothing.
-    var drained: [String] = []
+    package var drained: [String] = []
     /// Nothing is moved, unless a partition has no replica left.
-    var isPaused = false
+    package var isPaused = false
     /// By keyspace and partition, the nodes that it is to be on.
-    var pins: [String: [Int: [String]]] = [:]
+    package var pins: [String: [Int: [String]]] = [:]
 }
 
 /// Some partitions of a keyspace; in JSON a text like `0-3,7`.

@@ -68,7 +68,7 @@ import Testing
         let others = rig.nodes.filter { $0.name != master }
         var answers: [Answered<Commit<[String]>>] = []
         for number in 1...5 { answers.append(others[0].send(.put("a", "\(number)"))) }
-        Task(executorPreference: rig.executor) { await rig[master].coordinator.retire() }
+        Task(executorPreference: rig.executor) { await rig[master].coordinator.retire(before: .never) }
         for number in 6...50 {
             answers.append(others[number % 2].send(.put("a", "\(number)")))
             answers.append(rig[master].send(.put("b", "\(number)")))
