@@ -57,6 +57,7 @@ let package = Package(
         library("AffinityCoordinator", path: "Coordinator/Embedded", ["AffinityCore"]),
         library("AffinityZooKeeper", path: "Coordinator/ZooKeeper", ["AffinityCore", "AffinityThreads", "CZooKeeper"]),
         library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
+        library("AffinityTransport", path: "Transport", ["AffinityCore", "AffinityNet"]),
         library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
         library("AffinityObservability", path: "Observability", ["AffinityCore", "AffinityConfiguration"]),
         library(
@@ -68,8 +69,8 @@ let package = Package(
             "Affinity", path: "Affinity",
             [
                 "AffinityCore", "AffinityMemStores", "AffinityRocksDBMemStore", "AffinityLocalLog", "AffinityKafka",
-                "AffinityCoordinator", "AffinityNet", "AffinityGateway", "AffinityConfiguration",
-                "AffinityObservability", "AffinityRocksDB",
+                "AffinityCoordinator", "AffinityZooKeeper", "AffinityTransport", "AffinityNet", "AffinityGateway",
+                "AffinityConfiguration", "AffinityObservability", "AffinityRocksDB",
             ]),
         library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores", "AffinityThreads"]),
 
@@ -113,6 +114,7 @@ let package = Package(
                 "AffinityTestSupport", "CRdKafka",
             ]),
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        tests("TransportTests", ["AffinityTransport", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
         tests(

@@ -54,5 +54,8 @@ struct OnlyNode: Coordinator {
         _ partition: PartitionID, notify: @escaping @Sendable (Mastership) -> Void
     ) async throws(CoordinatorError) { notify(.master(Grant(number: 1))) }
     func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {}
+    func report(_ partition: PartitionID, _ readiness: Readiness) {}
+    func confirm(_ partition: PartitionID, _ grant: UInt64) async throws(CoordinatorError) {}
+    func release(_ partition: PartitionID, _ grant: UInt64) {}
     func leave(_ partition: PartitionID) async {}
 }

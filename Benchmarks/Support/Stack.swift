@@ -38,7 +38,8 @@ package final class Stack: Sendable {
         coordinator = try await EmbeddedCoordinator.open(folder: data, pool: pool)
         let log: any ChangeLog
         if let kafka {
-            let topics = try await KafkaLog.open(kafka.configuration(partitions), pool: pool, report: report)
+            let topics = try await KafkaLog.open(
+                kafka.configuration(partitions), clock: clock, pool: pool, report: report)
             (log, closeLog) = (topics, { await topics.close() })
         } else {
             let local = try await LocalLog.open(

@@ -7,11 +7,10 @@ struct EntryResource: Sendable {
     nonisolated(nonsending) func get(_ request: Request) async throws -> Response {
         let key = try key(of: request)
         let conditions = try request.conditions
-        let isStale = try request.staleness() != nil
-        let answer = try await kv.read(Get(key: key), try request.envelope())
+        let envelope = try request.readEnvelope()
+        let answer = try await kv.read(Get(key: key), envelope)
         var headers = [(name: "Affinity-Position", value: answer.reached.token)]
-        // The master's knowledge is of now.
-        if isStale { headers.append(("Age", "0")) }
+        if envelope.staleness != nil { headers.append(("Age", answer.age.ageHeader)) }
         if let item = answer.reply { headers.append(("ETag", item.version.tag)) }
         switch conditions.check(answer.reply?.version) {
         case .failed: return failed(headers)
@@ -43,12 +42,13 @@ struct EntryResource: Sendable {
 
     nonisolated(nonsending) func list(_ request: Request) async throws -> Response {
         let limit = try limit(of: request)
-        let isStale = try request.staleness() != nil
+        let envelope = try request.readEnvelope()
         let query = List(prefix: request.query("prefix") ?? "", after: request.query("after"), limit: limit)
-        let answers = try await kv.scatter(query, try request.envelope()).all()
+        let answers = try await kv.scatter(query, envelope).all()
         let tokens = answers.map(\.reached.token).joined(separator: ", ")
         var headers = [(name: "Affinity-Position", value: tokens)]
-        if isStale { headers.append(("Age", "0")) }
+        let oldest = answers.map(\.age).max() ?? .zero
+        if envelope.staleness != nil { headers.append(("Age", oldest.ageHeader)) }
         return .json(text: Page.merged(answers.map(\.reply), limit: limit).json, headers: headers)
     }
 
@@ -105,4 +105,9 @@ extension Written {
 extension Version {
     /// As it stands in `ETag`.
     var tag: String { "\"\(self)\"" }
+}
+
+extension Duration {
+    /// As it stands in `Age`: whole seconds, rounded up.
+    fileprivate var ageHeader: String { String(components.seconds + (components.attoseconds > 0 ? 1 : 0)) }
 }

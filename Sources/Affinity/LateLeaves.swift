@@ -27,6 +27,25 @@ final class LateChangeLog: ChangeLog {
     }
 }
 
+/// The node's link to its peers: whatever it was wired with.
+final class LatePeerLink: PeerLink {
+    private let late = Late<any PeerLink>()
+
+    func set(_ link: any PeerLink) { late.set(link) }
+
+    func ask(
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+    ) async throws(PeerError) -> [UInt8] {
+        guard let link = late.value else { throw PeerError(.unreachable, isNotSent: true, "the node does not run") }
+        return try await link.ask(peer, type, body, deadline: deadline)
+    }
+
+    func answer(
+        _ type: String,
+        _ body: @escaping @Sendable (_ request: [UInt8], _ deadline: MonotonicTime) async throws(PeerError) -> [UInt8]
+    ) { late.value?.answer(type, body) }
+}
+
 /// The node's coordinator: whatever it was wired with.
 final class LateCoordinator: Coordinator {
     private let late = Late<any Coordinator>()
@@ -42,6 +61,14 @@ final class LateCoordinator: Coordinator {
     func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
         try await coordinator.renew(partition, above: grant)
     }
+
+    func report(_ partition: PartitionID, _ readiness: Readiness) { late.value?.report(partition, readiness) }
+
+    func confirm(_ partition: PartitionID, _ grant: UInt64) async throws(CoordinatorError) {
+        try await coordinator.confirm(partition, grant)
+    }
+
+    func release(_ partition: PartitionID, _ grant: UInt64) { late.value?.release(partition, grant) }
 
     func leave(_ partition: PartitionID) async { await late.value?.leave(partition) }
 

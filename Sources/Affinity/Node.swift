@@ -82,8 +82,8 @@ public final class Node: Sendable {
         // Before anything else: a signal that comes while the log is opened is a proper end too.
         let signals = Signals.untilTermination { [stopping] in stopping.send() }
         defer { signals.cancel() }
-        try await parts.open(settings, keyspaces.map { ($0.name, $0.configuration.partitions) }, log)
-        for keyspace in keyspaces where keyspace.configuration.replicas > 1 {
+        try await parts.open(settings, keyspaces.map { ($0.name, $0.configuration) }, log)
+        for keyspace in keyspaces where settings.coordinator == .embedded && keyspace.configuration.replicas > 1 {
             log.warning(
                 "the node is alone: there is one replica of each partition",
                 [("keyspace", keyspace.name), ("replicas", "\(keyspace.configuration.replicas)")])
@@ -120,6 +120,10 @@ public final class Node: Sendable {
             await stopping.wait()
             log.info("stopping", [("within", DurationText.text(settings.drain))])
             let end = ContinuousClock.now + settings.drain
+            // What others can take they take while this node still answers for every key.
+            if let cluster = parts.cluster {
+                await cluster.coordinator.retire(before: parts.clock.monotonic.advanced(by: settings.drain / 2))
+            }
             // The gateway first: its requests need the services to answer them.
             await server.drain(within: settings.drain)
             for keyspace in keyspaces { keyspace.stop() }
@@ -145,16 +149,24 @@ public final class Node: Sendable {
 
     /// What `/status` shows.
     public func status() async -> NodeStatus {
+        let cluster = await parts.cluster?.coordinator.status()
+        let now = parts.clock.monotonic
         var shown: [String: NodeStatus.Keyspace] = [:]
         for keyspace in keyspaces.withLock({ $0 }) {
             let replicas = await keyspace.status()
             shown[keyspace.name] = NodeStatus.Keyspace(
-                partitions: replicas.map { NodeStatus.Partition($0, node: settings.id) })
+                partitions: replicas.map {
+                    NodeStatus.Partition($0, node: settings.id, cluster?.partitions[$0.partition], now: now)
+                })
         }
-        let member = NodeStatus.Member(
+        let alone = NodeStatus.Member(
             id: settings.id.description, address: "\(settings.host):\(settings.port)", state: "up")
+        let members = cluster?.members.map {
+            NodeStatus.Member(id: $0.id, address: $0.address, state: $0.isDraining ? "stopping" : "up")
+        }
         return NodeStatus(
-            system: settings.system, node: settings.id.description, nodes: [member], keyspaces: shown)
+            system: settings.system, node: settings.id.description, nodes: members ?? [alone], keyspaces: shown,
+            cluster: cluster.map(NodeStatus.Cluster.init))
     }
 
     /// Why a request could not be answered by every partition now; empty if it could.

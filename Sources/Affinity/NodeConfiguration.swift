@@ -10,6 +10,8 @@ public struct NodeConfiguration: Sendable {
     public enum CoordinatorKind: String, CaseIterable, Sendable {
         /// The node is alone.
         case embedded
+        /// Many nodes, through ZooKeeper.
+        case zookeeper
     }
 
     /// Which leaf holds the changelogs.
@@ -38,6 +40,8 @@ public struct NodeConfiguration: Sendable {
     public var coordinator: CoordinatorKind
     /// What holds the changelogs.
     public var storage: StorageKind
+    /// ZooKeeper's own keys.
+    public var zookeeper: ZooKeeperKeys
     /// The keys of either log.
     public var log: LogKeys
     /// Kafka's own keys.
@@ -50,6 +54,50 @@ public struct NodeConfiguration: Sendable {
     public var gateway: GatewayConfiguration
     /// The keys under `log`.
     public var logLines: LogConfiguration
+
+    /// The keys under `coordinator` for `kind: zookeeper`, and of what nodes say to each other.
+    public struct ZooKeeperKeys: Sendable {
+        /// The servers, and the node that everything is below.
+        public var connect: String
+        /// How long ZooKeeper waits for word of a node before its masterships go to others.
+        public var session: Duration
+        /// Who the node is to ZooKeeper, if that asks.
+        public var user: String?
+        /// The user's secret.
+        public var password: Secret?
+        /// How long a node that went away keeps its replicas.
+        public var grace: Duration
+        /// How many partitions are handed over at a time.
+        public var handovers: Int
+        /// How much of the data the node is to hold, in relation to others.
+        public var weight: Int
+        /// What every node of the system has to know.
+        public var secret: Secret?
+
+        init(_ coordinator: ConfigurationReader, _ node: ConfigurationReader) {
+            connect = coordinator.string(
+                "connect", default: "",
+                doc: "ZooKeeper: the servers, host:port each, with commas between; a /path behind them is put before all.")
+            session = coordinator.duration(
+                "session", default: .seconds(4), in: .milliseconds(200) ... .seconds(600),
+                doc:
+                    "ZooKeeper: how long it waits for word of a node before others take its partitions; the servers have "
+                    + "limits of their own. A quarter of it is the lease.")
+            user = coordinator.string("user", doc: "ZooKeeper: who the node is (scheme digest); nobody without it.")
+            password = coordinator.secret("password", doc: "ZooKeeper: the user's secret.")
+            grace = coordinator.duration(
+                "grace", default: .seconds(60), in: .zero ... .seconds(86_400),
+                doc: "ZooKeeper: how long a node that went away keeps its replicas, so that a restart moves nothing.")
+            handovers = coordinator.integer(
+                "handovers", default: 16, in: 1...1024, unit: "partitions",
+                doc: "ZooKeeper: how many partitions a node hands over at a time; four times as many warm up at a time.")
+            weight = node.integer(
+                "weight", default: 1, in: 1...65_536,
+                doc: "How much of the data the node is to hold, in relation to other nodes.")
+            secret = node.secret(
+                "secret", doc: "What nodes prove to each other that they know; anybody may be a node without it.")
+        }
+    }
 
     /// The keys under `storage`.
     public struct LogKeys: Sendable {
@@ -132,14 +180,22 @@ public struct NodeConfiguration: Sendable {
         drain = node.duration(
             "drain", default: .seconds(30), in: .zero ... .seconds(3600),
             doc: "How long SIGTERM waits for what is in flight.")
-        coordinator = reader.group("coordinator").choice(
+        let coordination = reader.group("coordinator")
+        coordinator = coordination.choice(
             "kind", default: CoordinatorKind.embedded, doc: "Who decides which replica is master.")
+        zookeeper = ZooKeeperKeys(coordination, node)
         let storage = reader.group("storage")
         self.storage = storage.choice("kind", default: StorageKind.local, doc: "What holds the changelogs.")
         log = LogKeys(storage)
         kafka = KafkaKeys(storage)
         if self.storage == .kafka && kafka.brokers.isEmpty {
             storage.reject("brokers", "is needed when storage.kind is kafka", expected: "127.0.0.1:9092, for example")
+        }
+        if coordinator == .zookeeper && zookeeper.connect.isEmpty {
+            coordination.reject("connect", "is needed when coordinator.kind is zookeeper", expected: "127.0.0.1:2181")
+        }
+        if coordinator == .zookeeper && self.storage == .local {
+            storage.reject("kind", "is local, but nodes of a cluster share their log", expected: "kafka")
         }
         let rocksdb = reader.group("rocksdb")
         blockCache = rocksdb.size(

@@ -7,6 +7,8 @@ internal import AffinityNet
 internal import AffinityObservability
 internal import AffinityRocksDB
 internal import AffinityRocksDBMemStore
+internal import AffinityTransport
+internal import AffinityZooKeeper
 internal import FoundationEssentials
 internal import Synchronization
 
@@ -19,12 +21,33 @@ final class NodeParts: Sendable {
     private let rocksdb: RocksDBShared
     private let changelog = LateChangeLog()
     private let coordinator = LateCoordinator()
+    private let routes = RoutingTable()
+    private let link = LatePeerLink()
     private let opened = Mutex(Opened())
 
     private struct Opened {
         var coordinator: EmbeddedCoordinator?
+        var cluster: Cluster?
         var closeLog: (@Sendable () async -> Void)?
     }
+
+    /// What a node of a cluster has.
+    struct Cluster: Sendable {
+        let coordinator: ClusterCoordinator
+        let link: TCPPeerLink
+        fileprivate let run: Task<Void, Never>
+        fileprivate let lock: KeptLock
+    }
+
+    /// The right to the data folder, for as long as it is kept.
+    fileprivate final class KeptLock: Sendable {
+        private let lock: FolderLock
+
+        init(folder: String) throws { lock = try FolderLock(folder: folder) }
+    }
+
+    /// What the node has as one of many; `nil` if it is alone, or does not run.
+    var cluster: Cluster? { opened.withLock { $0.cluster } }
 
     init(_ settings: NodeConfiguration) throws {
         loops = try EventLoopGroup(
@@ -44,30 +67,79 @@ final class NodeParts: Sendable {
             case .rocksdb:
                 RocksDBMemStoreEngine(folder: "\(settings.data)/memstores", shared: rocksdb, pool: pool.blocking)
             }
-        return PartitionEnvironment(
+        var environment = PartitionEnvironment(
             node: settings.id, clock: clock, random: { UInt64.random(in: .min ... .max) }, memstores: memstores,
             log: changelog, coordinator: coordinator, report: report, limits: keyspace.limits,
             deadline: settings.gateway.deadline, deleteRetention: settings.log.deleteRetention,
             compactionLag: settings.log.compactionLag, poll: settings.kafka.poll,
             provesReads: settings.storage == .kafka && settings.kafka.provesReads)
+        if settings.coordinator == .zookeeper { environment.routing = .init(table: routes, link: link) }
+        return environment
     }
 
-    /// Opens coordinator and log. The coordinator first: it locks the data folder.
-    func open(_ settings: NodeConfiguration, _ keyspaces: [(name: String, partitions: Int)], _ log: Log) async throws {
-        let coordinator = try await EmbeddedCoordinator.open(
-            folder: settings.data, pool: pool.blocking)
-        opened.withLock { $0.coordinator = coordinator }
+    /// Opens coordinator and log. The data folder is locked first.
+    func open(
+        _ settings: NodeConfiguration, _ keyspaces: [(name: String, keys: KeyspaceConfiguration)], _ log: Log
+    ) async throws {
+        let partitions = keyspaces.map { ($0.name, $0.keys.partitions) }
         do {
-            try await pool.blocking.run { try DataLayout(folder: settings.data).check(keyspaces) }
+            switch settings.coordinator {
+            case .embedded: try await openAlone(settings)
+            case .zookeeper: try await joinCluster(settings, keyspaces, log)
+            }
+            try await pool.blocking.run { try DataLayout(folder: settings.data).check(partitions) }
             switch settings.storage {
             case .local: try await openLocalLog(settings, log)
-            case .kafka: try await openKafkaLog(settings, keyspaces, log)
+            case .kafka: try await openKafkaLog(settings, partitions, log)
             }
-            self.coordinator.set(coordinator)
+            let (alone, cluster) = opened.withLock { ($0.coordinator, $0.cluster?.coordinator) }
+            if let coordinator: any Coordinator = cluster ?? alone { self.coordinator.set(coordinator) }
         } catch {
             await close(log)
             throw error
         }
+    }
+
+    private func openAlone(_ settings: NodeConfiguration) async throws {
+        let coordinator = try await EmbeddedCoordinator.open(folder: settings.data, pool: pool.blocking)
+        opened.withLock { $0.coordinator = coordinator }
+    }
+
+    /// Listens for peers, and enters the cluster in the background: ZooKeeper may be away for now.
+    private func joinCluster(
+        _ settings: NodeConfiguration, _ keyspaces: [(name: String, keys: KeyspaceConfiguration)], _ log: Log
+    ) async throws {
+        let lock = try await pool.blocking.run {
+            try FileManager.default.createDirectory(atPath: settings.data, withIntermediateDirectories: true)
+            return try KeptLock(folder: settings.data)
+        }
+        var linking = PeerLinkConfiguration(
+            system: settings.system, node: settings.id, secret: settings.zookeeper.secret.map { Array($0.reveal().utf8) })
+        linking.frameLimit = Self.maxRecordBytes(settings) + (16 << 10)
+        let link = try TCPPeerLink(group: loops, configuration: linking, clock: clock, report: log.reporter)
+        self.link.set(link)
+        services.serve(link)
+        let port = try await link.listen(host: settings.host, port: settings.port)
+        let address = PeerAddress(node: settings.id, host: settings.host, port: port)
+        log.info("listening for peers", [("address", "\(settings.host):\(port)")])
+        var servers = ZooKeeperConfiguration(servers: settings.zookeeper.connect)
+        servers.sessionTimeout = settings.zookeeper.session
+        if let user = settings.zookeeper.user {
+            servers.credentials = .init(user: user, password: settings.zookeeper.password?.reveal() ?? "")
+        }
+        var configuration = ClusterConfiguration(
+            system: settings.system, address: address,
+            keyspaces: Dictionary(
+                keyspaces.map { ($0.name, .init(partitions: $0.keys.partitions, replicas: $0.keys.replicas)) }
+            ) { first, _ in first })
+        configuration.grace = settings.zookeeper.grace
+        configuration.concurrency = settings.zookeeper.handovers
+        configuration.weight = settings.zookeeper.weight
+        let coordinator = ClusterCoordinator(
+            configuration, tree: try ZooKeeperTree(servers, report: log.reporter), routes: routes,
+            on: loops.loops[0], clock: clock, report: log.reporter)
+        let run = Task(executorPreference: loops.loops[0]) { await coordinator.run() }
+        opened.withLock { $0.cluster = Cluster(coordinator: coordinator, link: link, run: run, lock: lock) }
     }
 
     private func openLocalLog(_ settings: NodeConfiguration, _ log: Log) async throws {
@@ -97,7 +169,7 @@ final class NodeParts: Sendable {
         configuration.compactionLag = settings.log.compactionLag
         configuration.deleteRetention = settings.log.deleteRetention
         configuration.properties = settings.kafka.properties.mapValues { $0.reveal() }
-        let changelog = try await KafkaLog.open(configuration, pool: pool.blocking, report: log.reporter)
+        let changelog = try await KafkaLog.open(configuration, clock: clock, pool: pool.blocking, report: log.reporter)
         opened.withLock { $0.closeLog = { await changelog.close() } }
         self.changelog.set(changelog)
     }
@@ -111,6 +183,12 @@ final class NodeParts: Sendable {
         let parts = opened.withLock { opened in
             defer { opened = Opened() }
             return opened
+        }
+        if let cluster = parts.cluster {
+            await cluster.coordinator.close()
+            cluster.run.cancel()
+            await cluster.run.value
+            await cluster.link.drain(within: .seconds(1))
         }
         await parts.closeLog?()
         await parts.coordinator?.close()

@@ -23,9 +23,16 @@ public final class InMemoryChangeLog: ChangeLog {
         weak var log: InMemoryPartitionLog?
     }
 
+    /// A partition as one node has opened it.
+    struct UseKey: Hashable {
+        var partition: PartitionID
+        var connection: Int
+    }
+
     struct State {
         var contents: [PartitionID: [String: Contents]] = [:]
-        var uses: [PartitionID: Use] = [:]
+        var uses: [UseKey: Use] = [:]
+        var connections = 0
         var isHolding = false
         /// Commands on which nothing is decided yet, the oldest first.
         var held: [(use: InMemoryPartitionLog, records: [OutgoingRecord])] = []
@@ -58,10 +65,26 @@ public final class InMemoryChangeLog: ChangeLog {
         self.tellsForgotten = tellsForgotten
     }
 
-    /// Opens the changelogs of a partition; a former use of them ends.
+    /// The same records for another node: its uses do not end those of this one, and the other way round.
+    public func connection() -> any ChangeLog {
+        let number = state.withLock { state in
+            state.connections += 1
+            return state.connections
+        }
+        return InMemoryConnection(log: self, number: number)
+    }
+
+    /// Opens the changelogs of a partition; a former use of them by the same node ends.
     public func open(
         _ partition: PartitionID, changelogs: [ChangeLogDeclaration], executor: any EventExecutor,
         acknowledge: @escaping @Sendable ([LogAck]) -> Void
+    ) async throws(LogError) -> any PartitionLog {
+        try await open(partition, by: 0, changelogs: changelogs, executor: executor, acknowledge: acknowledge)
+    }
+
+    func open(
+        _ partition: PartitionID, by connection: Int, changelogs: [ChangeLogDeclaration],
+        executor: any EventExecutor, acknowledge: @escaping @Sendable ([LogAck]) -> Void
     ) async throws(LogError) -> any PartitionLog {
         let names = changelogs.map(\.name)
         guard Set(names).count == names.count else {
@@ -73,8 +96,9 @@ public final class InMemoryChangeLog: ChangeLog {
             for name in names {
                 ends.append(state.contents[partition, default: [:]][name, default: Contents()].end)
             }
-            let use = InMemoryPartitionLog(self, partition, names: names, ends: ends, gate: gate)
-            let former = state.uses.updateValue(Use(log: use), forKey: partition)
+            let key = UseKey(partition: partition, connection: connection)
+            let use = InMemoryPartitionLog(self, key, names: names, ends: ends, gate: gate)
+            let former = state.uses.updateValue(Use(log: use), forKey: key)
             return (use, former?.log)
         }
         await former?.close()
@@ -144,26 +168,26 @@ public final class InMemoryChangeLog: ChangeLog {
     @discardableResult
     public func write(_ record: Record, to partition: PartitionID, _ changelog: String) -> Offset {
         let appended = clock.now
-        let (offset, use) = state.withLock { state in
+        let (offset, uses) = state.withLock { state in
             var contents = state.contents[partition, default: [:]][changelog, default: Contents()]
             let offset = contents.end
             contents.records.append(LoggedRecord(offset: offset, appended: appended, record: record))
             contents.end = offset.next
             state.contents[partition, default: [:]][changelog] = contents
-            return (offset, state.uses[partition]?.log)
+            return (offset, state.uses(of: partition))
         }
-        use?.advance(changelog, to: offset.next)
+        for use in uses { use.advance(changelog, to: offset.next) }
         return offset
     }
 
     /// Takes an offset without a record, as the marker of a transaction does.
     public func writeMarker(to partition: PartitionID, _ changelog: String) {
-        let use = state.withLock { state in
+        let uses = state.withLock { state in
             let end = state.contents[partition]?[changelog]?.end ?? .zero
             state.contents[partition, default: [:]][changelog, default: Contents()].end = end.next
-            return state.uses[partition]?.log
+            return state.uses(of: partition)
         }
-        use?.advance(changelog, to: end(partition, changelog))
+        for use in uses { use.advance(changelog, to: end(partition, changelog)) }
     }
 
     /// Removes every changelog of a partition: the next record gets the first offset again.
@@ -204,5 +228,28 @@ public final class InMemoryChangeLog: ChangeLog {
                 }
             }
         }
+    }
+}
+
+extension InMemoryChangeLog.State {
+    /// Everybody who has the partition open.
+    func uses(of partition: PartitionID) -> [InMemoryPartitionLog] {
+        uses.compactMap { $0.key.partition == partition ? $0.value.log : nil }
+    }
+}
+
+/// What one more node sees of an `InMemoryChangeLog`.
+private struct InMemoryConnection: ChangeLog {
+    let log: InMemoryChangeLog
+    let number: Int
+
+    var isExclusive: Bool { log.isExclusive }
+
+    func open(
+        _ partition: PartitionID, changelogs: [ChangeLogDeclaration], executor: any EventExecutor,
+        acknowledge: @escaping @Sendable ([LogAck]) -> Void
+    ) async throws(LogError) -> any PartitionLog {
+        try await log.open(
+            partition, by: number, changelogs: changelogs, executor: executor, acknowledge: acknowledge)
     }
 }

@@ -13,15 +13,16 @@ final class InMemoryPartitionLog: PartitionLog {
     }
 
     private let log: InMemoryChangeLog
-    private let partition: PartitionID
+    private let key: InMemoryChangeLog.UseKey
+    private var partition: PartitionID { key.partition }
     private let names: [String]
     private let gate: AckGate
     private let waiters: [RecordWaiters]
     private let state = Mutex(State())
 
-    init(_ log: InMemoryChangeLog, _ partition: PartitionID, names: [String], ends: [Offset], gate: AckGate) {
+    init(_ log: InMemoryChangeLog, _ key: InMemoryChangeLog.UseKey, names: [String], ends: [Offset], gate: AckGate) {
         self.log = log
-        self.partition = partition
+        self.key = key
         self.names = names
         self.gate = gate
         waiters = ends.map { RecordWaiters(end: $0) }
@@ -81,7 +82,7 @@ final class InMemoryPartitionLog: PartitionLog {
         gate.end()
         for waiter in waiters { waiter.close(closedError) }
         log.state.withLock { state in
-            if state.uses[partition]?.log === self { state.uses[partition] = nil }
+            if state.uses[key]?.log === self { state.uses[key] = nil }
         }
     }
 
@@ -111,7 +112,9 @@ final class InMemoryPartitionLog: PartitionLog {
         }
         if let error { state.withLock { $0.failure = error } }
         post(acks)
-        for (changelog, end) in ends { waiters[changelog].advance(to: end) }
+        for use in log.state.withLock({ $0.uses(of: partition) }) {
+            for (changelog, end) in ends { use.advance(names[changelog], to: end) }
+        }
     }
 
     /// Fails the records of a command, and all that come after it.

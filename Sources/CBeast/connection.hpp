@@ -19,7 +19,7 @@ struct cb_server;
 namespace cb {
 using boost::asio::ip::tcp;
 
-class Connection {
+class Connection final : public Sender {
 public:
     size_t index_in_loop = 0;
     /// When `on_deadline` is due, at the loop's next tick.
@@ -27,11 +27,7 @@ public:
 
     /// Takes the descriptor. Counted as open in `server` from before this to the end of `close`.
     Connection(cb_loop &loop, cb_server &server, int descriptor, const sockaddr_in6 &remote);
-    ~Connection();
-    void retain() { references_++; }
-    void release() {
-        if (--references_ == 0) delete this;
-    }
+    ~Connection() override;
 
     void start();
     /// Answers 503 to whatever comes, and ends.
@@ -42,7 +38,7 @@ public:
     void close();
 
     // Called by the loop.
-    void flush();
+    void flush() override;
     void process_ready();
     void on_deadline();
 
@@ -65,7 +61,6 @@ private:
     cb_server &server_;
     tcp::socket socket_;
     sockaddr_in6 remote_;
-    int references_ = 0;
     State state_ = State::idle;
     bool waiting_to_read_ = false;
     bool waiting_to_write_ = false;
@@ -106,7 +101,4 @@ private:
     bool is_reading() const { return state_ <= State::chunked; }
     bool is_output_full() const;
 };
-
-inline void intrusive_ptr_add_ref(Connection *connection) { connection->retain(); }
-inline void intrusive_ptr_release(Connection *connection) { connection->release(); }
 }  // namespace cb

@@ -262,9 +262,9 @@ void cb_loop::end_turn() {
     }
 }
 
-void cb_loop::need_flush(cb::Connection *connection) {
-    connection->retain();
-    dirty_.push_back(connection);
+void cb_loop::need_flush(cb::Sender *sender) {
+    sender->retain();
+    dirty_.push_back(sender);
 }
 
 void cb_loop::need_processing(cb::Connection *connection) {
@@ -284,9 +284,9 @@ void cb_loop::process_ready() {
 
 void cb_loop::flush_dirty() {
     dirty_now_.swap(dirty_);
-    for (auto connection : dirty_now_) {
-        connection->flush();
-        connection->release();
+    for (auto sender : dirty_now_) {
+        sender->flush();
+        sender->release();
     }
     dirty_now_.clear();
 }
@@ -360,6 +360,7 @@ bool cb_loop_start(cb_loop *loop, void *context, cb_release_fn ended) { return l
 void cb_loop_stop(cb_loop *loop) { loop->stop(); }
 void cb_loop_join(cb_loop *loop) { loop->join(); }
 bool cb_loop_is_current(const cb_loop *loop) { return loop->is_current(); }
+cb_loop *cb_loop_current(void) { return cb_loop::current(); }
 void *cb_loop_context(const cb_loop *loop) { return loop->context; }
 bool cb_loop_post(cb_loop *loop, cb_job_fn fn, void *job, void *context) { return loop->post({fn, job, context}); }
 bool cb_loop_schedule(cb_loop *loop, int64_t at_ns, cb_job_fn fn, cb_release_fn drop, void *job) {

@@ -32,6 +32,23 @@ struct Closable {
     virtual void close() = 0;
 };
 
+/// What has output that is sent at the end of a turn. On its loop's thread only.
+struct Sender {
+    virtual ~Sender() = default;
+    /// Sends what there is, as far as the system takes it.
+    virtual void flush() = 0;
+    void retain() { references_++; }
+    void release() {
+        if (--references_ == 0) delete this;
+    }
+
+private:
+    int references_ = 0;
+};
+
+inline void intrusive_ptr_add_ref(Sender *sender) { sender->retain(); }
+inline void intrusive_ptr_release(Sender *sender) { sender->release(); }
+
 struct Job {
     cb_job_fn fn;
     void *job;
@@ -65,6 +82,7 @@ struct cb_loop {
     void stop();
     void join();
     bool is_current() const { return current_ == this; }
+    static cb_loop *current() { return current_; }
     bool post(cb::Job job);
     bool schedule(const cb::Timed &timed);
 
@@ -81,7 +99,7 @@ struct cb_loop {
     void add(cb::Closable *closable) { closables_.push_back(closable); }
     void remove(cb::Closable *closable) { std::erase(closables_, closable); }
     bool is_stopping() const { return stopping_; }
-    void need_flush(cb::Connection *connection);
+    void need_flush(cb::Sender *sender);
     void need_processing(cb::Connection *connection);
     const std::vector<cb::Connection *> &connections() const { return connections_; }
     int64_t now_ns() const { return now_ns_; }
@@ -120,7 +138,8 @@ private:
     bool repost_ = false;
     int depth_ = 0;
     bool stopping_ = false;
-    std::vector<cb::Connection *> dirty_, dirty_now_, ready_, ready_now_;
+    std::vector<cb::Sender *> dirty_, dirty_now_;
+    std::vector<cb::Connection *> ready_, ready_now_;
     std::vector<cb::Connection *> connections_;
     std::vector<cb::Closable *> closables_;
     std::priority_queue<cb::Timed, std::vector<cb::Timed>, std::greater<>> timers_;

@@ -1,107 +1,12 @@
 #include "server.hpp"
 
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/steady_timer.hpp>
-#include <cstring>
 
 #include "connection.hpp"
-
-using boost::asio::ip::tcp;
-
-namespace cb {
-/// One listening socket, on the first loop. Touched on that loop's thread only, but for its making.
-class Acceptor final : public Closable, public std::enable_shared_from_this<Acceptor> {
-public:
-    Acceptor(cb_loop &loop, cb_server &server, int descriptor, bool is_v6)
-        : loop_(loop), server_(server), acceptor_(loop.io), retry_(loop.io) {
-        boost::system::error_code error;
-        acceptor_.assign(is_v6 ? tcp::v6() : tcp::v4(), descriptor, error);
-        if (error) ::close(descriptor);
-        loop_.retain();
-        server_.retain();
-    }
-
-    // After `close`, which the loop calls at its end at the latest: nothing of Asio's is alive in it any more.
-    ~Acceptor() override {
-        server_.release();
-        // Last, in a job of its own lifetime: the context must outlive the members.
-        keeper_.loop = &loop_;
-    }
-
-    void start() {
-        loop_.add(this);
-        if (loop_.is_stopping()) return close();
-        wait();
-    }
-
-    void close() override {
-        boost::system::error_code ignored;
-        if (!acceptor_.is_open()) return;
-        acceptor_.close(ignored);
-        retry_.cancel();
-        loop_.remove(this);
-    }
-
-private:
-    struct Keeper {
-        cb_loop *loop = nullptr;
-        ~Keeper() {
-            if (loop) loop->release();
-        }
-    };
-    // Enough for a burst, few enough that requests are not kept waiting.
-    static constexpr int accepts_per_turn_max = 64;
-
-    Keeper keeper_;  // first, so destroyed last
-    cb_loop &loop_;
-    cb_server &server_;
-    tcp::acceptor acceptor_;
-    boost::asio::steady_timer retry_;
-
-    void wait() {
-        if (!acceptor_.is_open()) return;
-        acceptor_.async_wait(tcp::acceptor::wait_read, [self = shared_from_this()](boost::system::error_code error) {
-            if (error || !self->acceptor_.is_open()) return;
-            cb_loop::Turn turn(self->loop_);
-            if (self->accept_some()) {
-                self->wait();
-            } else {
-                self->wait_a_moment();
-            }
-        });
-    }
-
-    /// False if there is no room for another descriptor: at once it would fail again.
-    bool accept_some() {
-        for (int i = 0; i < accepts_per_turn_max; i++) {
-            sockaddr_in6 remote{};
-            socklen_t size = sizeof remote;
-            int descriptor = ::accept4(
-                acceptor_.native_handle(), reinterpret_cast<sockaddr *>(&remote), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (descriptor >= 0) {
-                server_.accepted(descriptor, remote);
-                continue;
-            }
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return false;
-            if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
-            // Everything else is about one connection that never came to be.
-        }
-        return true;
-    }
-
-    void wait_a_moment() {
-        retry_.expires_after(std::chrono::milliseconds(100));
-        retry_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-            if (!error) self->wait();
-        });
-    }
-};
-}  // namespace cb
 
 cb_server::cb_server(
     std::vector<cb_loop *> l, const cb_server_options &o, void *c, cb_request_fn f, cb_release_fn ended,
@@ -115,69 +20,17 @@ cb_server::~cb_server() {
     for (auto loop : loops) loop->release();
 }
 
-namespace {
-struct Resolved {
-    addrinfo *list = nullptr;
-    ~Resolved() {
-        if (list) freeaddrinfo(list);
-    }
-};
-
-/// A listening socket, or minus an errno.
-int listen_at(const addrinfo &address) {
-    int fd = ::socket(address.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    int one = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (::bind(fd, address.ai_addr, address.ai_addrlen) < 0 || ::listen(fd, SOMAXCONN) < 0) {
-        int error = errno;
-        ::close(fd);
-        return -error;
-    }
-    return fd;
-}
-}  // namespace
-
 int cb_server::bind(const char *host, uint16_t port, uint16_t &actual, bool &resolver) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-    Resolved resolved;
-    resolver = false;
-    if (int error = getaddrinfo(host, std::to_string(port).c_str(), &hints, &resolved.list)) {
-        resolver = true;
-        return error;
-    }
-    int fd = -EADDRNOTAVAIL;
-    const addrinfo *address = resolved.list;
-    for (; address; address = address->ai_next) {
-        fd = listen_at(*address);
-        if (fd >= 0) break;
-    }
-    if (fd < 0) return -fd;
-    sockaddr_in6 bound{};
-    socklen_t size = sizeof bound;
-    getsockname(fd, reinterpret_cast<sockaddr *>(&bound), &size);
-    // The port stands at the same place in both families.
-    actual = ntohs(bound.sin6_port);
-
-    struct Start {
-        std::shared_ptr<cb::Acceptor> acceptor;
-    };
-    auto acceptor = std::make_shared<cb::Acceptor>(*loops[0], *this, fd, address->ai_family == AF_INET6);
+    cb::Listening listening;
+    if (int error = listening.open(host, port, resolver)) return error;
+    actual = listening.port;
+    auto acceptor = std::make_shared<cb::Acceptor>(*loops[0], *this, listening);
     {
         std::lock_guard lock(mutex_);
         if (is_draining()) return ECANCELED;
         acceptors_.push_back(acceptor);
     }
-    auto start = new Start{std::move(acceptor)};
-    auto run = [](void *box, void *) {
-        auto start = static_cast<Start *>(box);
-        start->acceptor->start();
-        delete start;
-    };
-    if (!loops[0]->post({run, start, nullptr})) {
-        delete start;
+    if (!acceptor->launch()) {
         std::lock_guard lock(mutex_);
         acceptors_.clear();
         return ECANCELED;
@@ -242,17 +95,7 @@ void cb_server::stop_accepting() {
         draining_.store(true);
         acceptors.swap(acceptors_);
     }
-    for (auto &acceptor : acceptors) {
-        struct Stop {
-            std::shared_ptr<cb::Acceptor> acceptor;
-        };
-        auto stop = new Stop{std::move(acceptor)};
-        auto run = [](void *box, void *) {
-            static_cast<Stop *>(box)->acceptor->close();
-            delete static_cast<Stop *>(box);
-        };
-        if (!loops[0]->post({run, stop, nullptr})) delete stop;
-    }
+    for (auto &acceptor : acceptors) acceptor->end();
 }
 
 void cb_server::drain(void *waiter, cb_release_fn done) {

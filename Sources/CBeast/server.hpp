@@ -2,18 +2,13 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/ip/tcp.hpp>
 #include <memory>
 #include <mutex>
 #include <vector>
 
-#include "loop.hpp"
+#include "acceptor.hpp"
 
-namespace cb {
-class Acceptor;
-}
-
-struct cb_server {
+struct cb_server final : cb::AcceptSink {
     const cb_server_options options;
     void *const context;
     const cb_request_fn on_request;
@@ -23,9 +18,9 @@ struct cb_server {
     cb_server(
         std::vector<cb_loop *> loops, const cb_server_options &options, void *context, cb_request_fn on_request,
         cb_release_fn ended, cb_release_fn released);
-    ~cb_server();
-    void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() {
+    ~cb_server() override;
+    void retain() override { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() override {
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
 
@@ -35,7 +30,7 @@ struct cb_server {
     bool is_draining() const { return draining_.load(std::memory_order_relaxed); }
 
     /// Hands an accepted descriptor to the next loop. On the first loop's thread.
-    void accepted(int descriptor, const sockaddr_in6 &remote);
+    void accepted(int descriptor, const sockaddr_in6 &remote) override;
     /// A connection has ended.
     void closed();
 

@@ -147,7 +147,7 @@ final class LogFixture: Sendable {
         var configuration = kafkaConfiguration
         configuration.brokers = try KafkaCluster.shared.get().brokers
         change(&configuration)
-        return try await KafkaLog.open(configuration, pool: pool, report: reports.reporter)
+        return try await KafkaLog.open(configuration, clock: ManualClock(), pool: pool, report: reports.reporter)
     }
 
     var kafkaConfiguration: KafkaLogConfiguration {

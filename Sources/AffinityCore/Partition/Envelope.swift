@@ -13,12 +13,16 @@ public struct Envelope: Sendable {
     /// For queries: answer only from a state that has come at least so far. By the numbers of the partitions; a
     /// partition that is not named here waits for nothing.
     public var positions: [Int: Position]
+    /// For queries: how old the answer of a standby may be; `nil` if only the master will do.
+    public var staleness: Duration?
 
     /// An envelope of those parts.
     public init(
         deadline: MonotonicTime = .never, traceparent: String? = nil, principal: String? = nil,
-        origin: String? = nil, idempotency: IdempotencyKey? = nil, positions: [Int: Position] = [:]
+        origin: String? = nil, idempotency: IdempotencyKey? = nil, positions: [Int: Position] = [:],
+        staleness: Duration? = nil
     ) {
+        self.staleness = staleness
         self.deadline = deadline
         self.traceparent = traceparent
         self.principal = principal

@@ -34,6 +34,8 @@ public final class Handlers {
         var name: String
         var owner: any AnyObject.Type
         var bind: (Partition) -> Handler
+        /// Runs a message that came from another node.
+        var forward: Forward
     }
 
     private(set) var bindings: [Binding] = []
@@ -46,6 +48,8 @@ public final class Handlers {
     ) {
         add(ObjectIdentifier(CommandHandler<C>.self), C.name, P.self) {
             CommandHandler(method(unsafeDowncast($0, to: P.self)))
+        } forward: { target, message, envelope throws(AskError) in
+            try await Forwarding.run(type, target, message, envelope)
         }
     }
 
@@ -55,14 +59,16 @@ public final class Handlers {
     ) {
         add(ObjectIdentifier(QueryHandler<Q>.self), Q.name, P.self) {
             QueryHandler(method(unsafeDowncast($0, to: P.self)))
+        } forward: { target, message, envelope throws(AskError) in
+            try await Forwarding.run(type, target, message, envelope)
         }
     }
 
     @usableFromInline func add(
         _ handler: ObjectIdentifier, _ name: String, _ owner: any AnyObject.Type,
-        _ bind: @escaping (Partition) -> Handler
+        _ bind: @escaping (Partition) -> Handler, forward: @escaping Forward
     ) {
-        bindings.append(Binding(handler: handler, name: name, owner: owner, bind: bind))
+        bindings.append(Binding(handler: handler, name: name, owner: owner, bind: bind, forward: forward))
     }
 }
 

@@ -29,6 +29,24 @@ public struct PartitionEnvironment: Sendable {
     public var provesReads: Bool
     /// How long a replica that failed waits before it tries again.
     public var retry: Duration
+    /// How messages reach the masters on other nodes; `nil` if there are none.
+    package var routing: Routing?
+
+    /// What a node of a cluster routes by.
+    package struct Routing: Sendable {
+        /// Where the masters are.
+        package var table: RoutingTable
+        /// How other nodes are asked.
+        package var link: any PeerLink
+        /// How many requests of a keyspace may wait for a master, and how many bytes of messages.
+        package var heldRequests = 10_000
+        package var heldBytes = 64 << 20
+
+        package init(table: RoutingTable, link: any PeerLink) {
+            self.table = table
+            self.link = link
+        }
+    }
 
     /// An environment of those parts.
     public init(

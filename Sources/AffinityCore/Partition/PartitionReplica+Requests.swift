@@ -12,7 +12,7 @@ extension PartitionReplica {
             execution = start(command, envelope, continuation)
         }
         // What wrote nothing rests on what was read, as a query does.
-        if provesReads, settlement.failure == nil, settlement.isEmpty { try await prove(envelope) }
+        if settlement.failure == nil, settlement.isEmpty, needsProof { try await prove(envelope) }
         return try answer(execution, settlement)
     }
 
@@ -20,11 +20,12 @@ extension PartitionReplica {
     @inlinable nonisolated(nonsending) func commitHere<C: Command>(
         _ command: C, _ envelope: Envelope
     ) async throws(AskError) -> Commit<C.Reply> {
-        guard hasPlaceHere, !provesReads else { return try await commit(command, envelope) }
+        guard hasPlaceHere else { return try await commit(command, envelope) }
         var execution: PartitionCore<P>.Execution<C.Reply>?
         let settlement = await withUnsafeContinuation { continuation in
             execution = startHere(command, envelope, continuation)
         }
+        if settlement.failure == nil, settlement.isEmpty, needsProofHere { try await prove(envelope) }
         return try answer(execution, settlement)
     }
 
@@ -94,13 +95,20 @@ extension PartitionReplica {
     /// Runs a query on the committed state.
     @inlinable func read<Q: Query>(_ query: Q, _ envelope: Envelope) async throws(AskError) -> Answer<Q.Reply> {
         if !envelope.positions.isEmpty, let position = envelope.positions[id.number] {
-            try await wait(for: position, envelope)
+            try await awaitPosition(position, envelope)
         }
-        guard provesReads else { return try readNow(query) }
-        // After the read, so that a pause of the process in between, however long, cannot make it stale.
         let answer = Result { () throws(AskError) in try readNow(query) }
-        try await prove(envelope)
+        if needsProof { try await prove(envelope) }
         return try answer.get()
+    }
+
+    /// Whether what was read may be of a time when another node served already.
+    ///
+    /// Looked at after the read, so that a pause of the process in between, however long, cannot make it stale (Q1).
+    @inlinable var needsProof: Bool {
+        if provesReads { return true }
+        guard let lease else { return false }
+        return !lease.covers(environment.clock.monotonic)
     }
 
     /// Returns once the log has shown that nobody else was master when this was called (Q3).
@@ -131,7 +139,10 @@ extension PartitionReplica {
 
     /// Runs a query that waits for nothing.
     @inlinable func readNow<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
-        let state = try serving()
+        try answer(query, try serving())
+    }
+
+    @inlinable func answer<Q: Query>(_ query: Q, _ state: StateStore) throws(AskError) -> Answer<Q.Reply> {
         let begin = environment.clock.monotonic
         let result: Result<Q.Reply, Rejected>
         do throws(AskError) { result = try core.read(query, state) } catch {
@@ -146,8 +157,9 @@ extension PartitionReplica {
         }
     }
 
-    @usableFromInline func wait(for position: Position, _ envelope: Envelope) async throws(AskError) {
-        let state = try serving()
+    /// Returns when the replica, master or standby, has applied the log so far.
+    @usableFromInline func awaitPosition(_ position: Position, _ envelope: Envelope) async throws(AskError) {
+        let state = try reading()
         guard !state.position.covers(position) else { return }
         let now = environment.clock.monotonic
         let deadline = deadline(envelope, at: now)
@@ -155,7 +167,7 @@ extension PartitionReplica {
         arm(deadline)
         let settlement = await withUnsafeContinuation { continuation in
             // Looked at again: others may have run since, and nobody wakes whoever comes too late.
-            guard isServing, let state = self.state, !state.position.covers(position) else {
+            guard let state = self.state, !state.position.covers(position) else {
                 return continuation.resume(returning: StateStore.Settlement(position: Position([]), failure: nil))
             }
             state.wait(for: position, deadline: deadline, continuation)
@@ -173,6 +185,8 @@ extension PartitionReplica {
         assumeIsolated { $0.start(command, envelope, continuation) }
     }
 
+    @inlinable nonisolated var needsProofHere: Bool { assumeIsolated { $0.needsProof } }
+
     /// Runs a query that waits for nothing, as a call like any other.
     @inlinable nonisolated func readHere<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
         try assumeIsolated { replica in Result { () throws(AskError) in try replica.readNow(query) } }.get()
@@ -186,10 +200,15 @@ extension PartitionReplica {
         throw notServing()
     }
 
+    /// The state, if the replica serves or follows the log.
+    private func reading() throws(AskError) -> StateStore {
+        if isServing || machine.state == .standby, let state { return state }
+        throw notServing()
+    }
+
     @usableFromInline func notServing() -> AskError {
         AskError(
-            .notApplied, machine.state == .draining || machine.state == .stopped ? .draining : .notReady,
-            machine.refusal)
+            .notApplied, machine.isFinishing || machine.state == .stopped ? .draining : .notReady, machine.refusal)
     }
 
     /// Whether a command can run now; true as well where it will be refused.

@@ -1,24 +1,65 @@
 /// How a replica comes to the end of its log and claims it (PROTOCOL §4, §7).
 extension PartitionReplica {
-    /// Opens memstore and log and applies what lies between the memstore's position and the log's end.
+    /// Opens memstore and log if they are not, and applies what lies before the log's end.
     ///
     /// Nothing else of the replica's life happens meanwhile: `run` hears the next event when this has returned.
     func catchUp(_ epoch: Epoch) async throws {
+        defer { restoring = nil }
+        try await openLog()
+        try await readToEnd()
+        guard let state else { return }
+        give(.caughtUp(epoch, highest: max(state.applied.epoch, state.fold.highest)))
+    }
+
+    /// Opens the log, and the memstore as it was left; does nothing if they are open.
+    func openLog() async throws {
+        if let log, state != nil {
+            restoring = log
+            return
+        }
         let changelogs = core.stores.map { ChangeLogDeclaration(name: $0.name, controlKey: $0.controlKey) }
         let generation = generation
         let log = try await environment.log.open(id, changelogs: changelogs, executor: executor) { [weak self] acks in
             self?.assumeIsolated { $0.acknowledge(acks, of: generation) }
         }
         restoring = log
-        defer { restoring = nil }
         do {
-            let state = try await restore(log)
+            let ends = try await bounds(log)
+            try checkKnown(ends)
+            state = try await openState(log, ends)
             self.log = log
-            self.state = state
-            give(.caughtUp(epoch, highest: max(state.applied.epoch, state.fold.highest)))
         } catch {
             await log.close()
             throw error
+        }
+    }
+
+    /// Reads up to where the log ends now.
+    func readToEnd() async throws {
+        guard let log else { return }
+        let asked = environment.clock.monotonic
+        try await read(to: try await bounds(log).map(\.upperBound))
+        levelAt = asked
+    }
+
+    /// Applies the changelogs up to `ends`; with a memstore made anew if the one that is there does not fit the log.
+    func read(to ends: [Offset]) async throws {
+        while let log, let state {
+            do {
+                try await read(log, to: ends, into: state)
+                if let known, state.applied.log != 0, state.applied.log != known.number {
+                    throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")
+                }
+                return
+            } catch let misfit as Misfit {
+                damage = misfit.reason
+            } catch let error as LogError
+                where (error.code == .corrupt || error.code == .outOfRange) && (state.wasResumed || state.wasLevel)
+                && !isStopping
+            {
+                damage = error.reason
+            }
+            self.state = try await openState(log, try await bounds(log))
         }
     }
 
@@ -55,26 +96,6 @@ extension PartitionReplica {
                 ]))
     }
 
-    private func restore(_ log: any PartitionLog) async throws -> StateStore {
-        let ends = try await bounds(log)
-        try checkKnown(ends)
-        if let damage {
-            let state = try await rebuild(log, ends, because: damage)
-            self.damage = nil
-            return state
-        }
-        do {
-            let opened = try await openState(log, ends)
-            guard let mistake = opened.mistake else { return try await read(log, to: ends, into: opened.state) }
-            await opened.state.memstore.close()
-            return try await rebuild(log, ends, because: mistake)
-        } catch let error as MemStoreError where error.code == .corrupt {
-            return try await rebuild(log, ends, because: error.reason)
-        } catch let misfit as Misfit {
-            return try await rebuild(log, ends, because: misfit.reason)
-        }
-    }
-
     /// What a log was when it was last served.
     struct KnownLog {
         var number: UInt64
@@ -96,23 +117,16 @@ extension PartitionReplica {
     /// A memstore turned out not to be what its log makes.
     private struct Misfit: Error { var reason: String }
 
-    /// Puts a memstore that does not fit its log aside, loudly, and begins with an empty one.
-    private func rebuild(
-        _ log: any PartitionLog, _ ends: [Range<Offset>], because reason: String
-    ) async throws -> StateStore {
+    /// Puts a memstore that does not fit its log aside, loudly: the next one is empty.
+    private func setMemStoreAside(because reason: String) async throws {
+        await memstore?.close()
+        memstore = nil
         let place = try await environment.memstores.setAside(id)
+        damage = nil
         environment.report(
             Report(
                 .error, "memstore set aside and made anew from the log",
                 [("partition", id.description), ("reason", reason), ("kept", place ?? "nothing")]))
-        let (state, mistake) = try await openState(log, ends)
-        if let mistake {
-            await state.memstore.close()
-            throw MemStoreError(.corrupt, mistake)
-        }
-        do { return try await read(log, to: ends, into: state) } catch let misfit as Misfit {
-            return try await rebuild(log, ends, because: misfit.reason)
-        }
     }
 
     private func bounds(_ log: any PartitionLog) async throws -> [Range<Offset>] {
@@ -121,39 +135,60 @@ extension PartitionReplica {
         return bounds
     }
 
-    /// Opens the memstore, and says what is wrong with it if it does not fit the log.
-    private func openState(
-        _ log: any PartitionLog, _ bounds: [Range<Offset>]
-    ) async throws -> (state: StateStore, mistake: String?) {
-        let declarations = core.stores.map { StoreDeclaration(name: $0.name, isOrdered: $0.isOrdered) }
-        let memstore = try await environment.memstores.open(id, stores: declarations)
-        var mistake: String?
-        var former: Checkpoint?
-        if let bytes = memstore.checkpoint {
-            former = Checkpoint(bytes: bytes)
-            if former == nil { mistake = "its checkpoint cannot be read" }
+    /// The state of the memstore that is there, or of an empty one if that does not fit the log.
+    private func openState(_ log: any PartitionLog, _ bounds: [Range<Offset>]) async throws -> StateStore {
+        if damage == nil { damage = try await memStoreDamage(log, bounds) }
+        if let damage {
+            try await setMemStoreAside(because: damage)
+            if let mistake = try await memStoreDamage(log, bounds) { throw MemStoreError(.corrupt, mistake) }
         }
-        let places = core.stores.indices.map { index in
-            former?.places.first { $0.changelog == core.stores[index].name }
+        guard let memstore else { throw MemStoreError(.io, "the memstore was closed") }
+        let state = makeState(memstore, log, bounds)
+        if state.isShared { try await readUncovered(log, bounds, into: state) }
+        return state
+    }
+
+    /// Opens the memstore if it is not, and says why it cannot be gone on with.
+    private func memStoreDamage(_ log: any PartitionLog, _ bounds: [Range<Offset>]) async throws -> String? {
+        let opened: any MemStore
+        do { opened = try await openMemStore() } catch let error as MemStoreError where error.code == .corrupt {
+            return error.reason
+        }
+        guard let bytes = opened.checkpoint else { return nil }
+        guard let former = Checkpoint(bytes: bytes) else { return "its checkpoint cannot be read" }
+        return try await misfit(placed(former, bounds), log, bounds)
+    }
+
+    private func openMemStore() async throws -> any MemStore {
+        if let memstore { return memstore }
+        let declarations = core.stores.map { StoreDeclaration(name: $0.name, isOrdered: $0.isOrdered) }
+        let opened = try await environment.memstores.open(id, stores: declarations)
+        memstore = opened
+        return opened
+    }
+
+    /// The checkpoint with a place for every changelog, in the order of the stores.
+    private func placed(_ checkpoint: Checkpoint?, _ bounds: [Range<Offset>]) -> Checkpoint {
+        var placed = checkpoint ?? Checkpoint(level: environment.clock.now, places: [])
+        placed.places = core.stores.indices.map { index in
+            checkpoint?.places.first { $0.changelog == core.stores[index].name }
                 ?? Checkpoint.Place(changelog: core.stores[index].name, next: bounds[index].lowerBound)
         }
-        var checkpoint = former ?? Checkpoint(level: environment.clock.now, places: [])
-        checkpoint.places = places
-        if former != nil {
-            do { mistake = try await misfit(checkpoint, log, bounds) } catch {
-                await memstore.close()
-                throw error
-            }
-        }
+        return placed
+    }
+
+    private func makeState(
+        _ memstore: any MemStore, _ log: any PartitionLog, _ bounds: [Range<Offset>]
+    ) -> StateStore {
+        let former = memstore.checkpoint.flatMap { Checkpoint(bytes: $0) }
         let (partitions, effects) = (partitions, effects)
-        let state = StateStore(
+        return StateStore(
             partition: id, stores: core.stores, memstore: memstore, log: log,
-            isShared: !environment.log.isExclusive, checkpoint: checkpoint, node: environment.node,
+            isShared: !environment.log.isExclusive, checkpoint: placed(former, bounds), node: environment.node,
             clock: environment.clock, random: RandomSource(environment.random),
             limits: environment.limits, wasResumed: former != nil,
             route: { Partitioner.partition(bytes: $0, of: partitions) },
             deliver: { effects.deliver($0, $1) })
-        return (state, mistake)
     }
 
     /// Why a memstore at `checkpoint` was not made from this log, or misses what the log no longer has (§7).
@@ -179,26 +214,6 @@ extension PartitionReplica {
         return nil
     }
 
-    /// Applies the changelogs from the state's position to `ends`; closes the memstore if it cannot.
-    private func read(
-        _ log: any PartitionLog, to ends: [Range<Offset>], into state: StateStore
-    ) async throws -> StateStore {
-        do {
-            if state.isShared { try await readUncovered(log, ends, into: state) }
-            try await read(log, to: ends.map(\.upperBound), into: state)
-            if let known, state.applied.log != 0, state.applied.log != known.number {
-                throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")
-            }
-            return state
-        } catch {
-            await state.memstore.close()
-            if let error = error as? LogError, error.code == .corrupt || error.code == .outOfRange, state.wasResumed {
-                throw Misfit(reason: error.reason)
-            }
-            throw error
-        }
-    }
-
     /// Reads again what the memstore had applied and no `a` had covered: their keys are unsettled (R3).
     private func readUncovered(
         _ log: any PartitionLog, _ ends: [Range<Offset>], into state: StateStore
@@ -222,7 +237,7 @@ extension PartitionReplica {
         defer { for task in ahead { task?.cancel() } }
         if state.changelogToRead(ends) == nil { state.isLevel() }
         while let changelog = state.changelogToRead(ends) {
-            if isStopping { throw LogError(.closed, "the node stops while the log is read") }
+            if isStopping || Task.isCancelled { throw LogError(.closed, "the reading of the log was ended") }
             let next = state.readNext(changelog)
             let page = try await (ahead[changelog].take() ?? log.startPage(changelog, from: next, executor)).value
             guard page.next > next else {
@@ -250,7 +265,7 @@ extension PartitionReplica {
 
     /// The same for a log that does not say what it has forgotten: by the time.
     private func tooOld(_ state: StateStore) -> String? {
-        guard state.wasResumed else { return nil }
+        guard state.wasResumed || state.wasLevel else { return nil }
         let age = environment.clock.now.milliseconds.subtractingReportingOverflow(state.applied.level.milliseconds)
         guard age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 2 else { return nil }
         return "it was last level with the log \(age.partialValue / 1000) s ago; removals may be gone from it since"

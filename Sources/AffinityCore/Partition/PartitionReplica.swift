@@ -14,7 +14,10 @@ public actor PartitionReplica<P: Partition> {
     @usableFromInline let core: PartitionCore<P>
     @usableFromInline var state: StateStore?
     var machine = PartitionStateMachine() {
-        didSet { isServing = machine.isServing }
+        didSet {
+            isServing = machine.isServing
+            serves.set(isServing)
+        }
     }
     /// What the machine says, where every request looks.
     @usableFromInline var isServing = false
@@ -23,19 +26,33 @@ public actor PartitionReplica<P: Partition> {
     /// of 128 bits each time it is read.
     @usableFromInline let patience: Int64
     @usableFromInline let longest: Int64
-    /// Whether a query waits for the log's word (Q3).
+    /// Whether every query waits for the log's word (Q3), lease or not.
     @usableFromInline nonisolated let provesReads: Bool
+    /// Whether the replica serves, for those who choose between it and another node's.
+    @usableFromInline nonisolated let serves = Flag()
+    private let onServe: @Sendable () -> Void
     let partitions: Int
     let effects: EffectRunner
     private nonisolated let inbox = ReplicaInbox()
+    /// Open from the first reading on; kept when a mastership ends, so that a standby goes on where the master was.
+    var memstore: (any MemStore)?
+    /// Whether the memstore can be gone on with; if not it is closed, and opened anew.
+    var isMemStoreSound = true
     var log: (any PartitionLog)?
     /// The log that is being read, to be closed if the replica has to stop meanwhile.
     var restoring: (any PartitionLog)?
     /// What the log was when the replica last served: one that is shorter, or has another number, is not the same.
     var known: KnownLog?
-    /// Counts the openings of log and memstore: word about a former one is ignored.
+    /// A standby's reading, and when it was last known to be level with the log.
+    var following: Task<Void, Never>?
+    var levelAt: MonotonicTime?
+    /// What the coordinator has heard of the replica.
+    private var readiness: Readiness?
+    /// Counts the openings of the log: word about a former one is ignored.
     var generation = 0
     @usableFromInline var admission: Admission
+    /// The lease that the mastership rests on (Q1); `nil` where nobody else can serve.
+    @usableFromInline var lease: Lease?
     /// Queries that wait for the log's proof of mastership (Q3).
     var proofs = LogProofs()
     /// What was found damaged in the memstore: the next restore begins without it.
@@ -44,18 +61,22 @@ public actor PartitionReplica<P: Partition> {
     private(set) var isStopping = false
     private var isMaster = false
     private var joining: Task<Void, Never>?
+    /// Waits for the end of former leases (Q2), beside the way to the log's end.
+    private var confirming: Task<CoordinatorError?, Never>?
     private var timer = MonotonicTime.never
     /// The failure that was reported last.
     private var reported: String?
 
+    /// - Parameter onServe: called when the replica begins to serve, on its executor.
     init(
         _ id: PartitionID, of partitions: Int, on executor: any EventExecutor, _ environment: PartitionEnvironment,
-        effects: EffectRunner
+        effects: EffectRunner, onServe: @escaping @Sendable () -> Void = {}
     ) throws(AssemblyError) {
         self.id = id
         self.partitions = partitions
         self.executor = executor
         self.environment = environment
+        self.onServe = onServe
         provesReads = environment.provesReads
         patience = environment.deadline.wholeNanoseconds
         longest = environment.limits.handler.wholeNanoseconds
@@ -78,6 +99,7 @@ public actor PartitionReplica<P: Partition> {
             _ = machine.handle(.drain)
             _ = machine.handle(.drained)
             await release(reason: "the replica was cancelled")
+            await closeMemStore()
         }
         core.partition.stopping()
         // A join that is under way would enter the replica after it has left.
@@ -115,10 +137,16 @@ public actor PartitionReplica<P: Partition> {
         switch action {
         case .none: break
         case .join: join()
+        case .follow:
+            await release(reason: "another node is master")
+            follow()
         case .catchUp(let epoch):
-            await release(reason: "another epoch begins")
+            await stopFollowing()
+            // Who has only read goes on from there.
+            if let state, state.epoch != .none { await release(reason: "another epoch begins") }
             await giveFailures(of: epoch) { try await self.catchUp(epoch) }
         case .claim(let epoch):
+            confirm(epoch)
             state?.begin(epoch, newLog: environment.random() | 1)
             state?.claim { [inbox] _ in inbox.give(.claimed(epoch)) }
         case .repair(let epoch): await giveFailures(of: epoch) { try await self.repair(epoch) }
@@ -127,6 +155,7 @@ public actor PartitionReplica<P: Partition> {
             state?.appendSettled { [inbox] settlement in
                 if settlement.failure == nil { inbox.give(.settled(epoch)) }
             }
+        case .confirm(let epoch): awaitConfirmation(of: epoch)
         case .serve(let epoch): serve(epoch)
         case .renew(let grant):
             do throws(CoordinatorError) { try await environment.coordinator.renew(id, above: grant) } catch {
@@ -135,6 +164,7 @@ public actor PartitionReplica<P: Partition> {
         case .release:
             reportFailure()
             await release(reason: "the replica is not master")
+            await closeMemStore()
         case .releaseAndRetry:
             reportFailure()
             await release(reason: "the replica failed")
@@ -142,13 +172,18 @@ public actor PartitionReplica<P: Partition> {
                 inbox.give(.retry)
             }
         case .drain: drain()
+        case .handBack(let grant):
+            await release(reason: "the partition was handed over")
+            environment.coordinator.release(id, grant)
+            follow()
         }
     }
 
-    private func giveFailures(of epoch: Epoch, _ body: () async throws -> Void) async {
+    func giveFailures(of epoch: Epoch, _ body: () async throws -> Void) async {
         do { try await body() } catch let error as LogError {
             give(.failed("log: \(error.reason)", isRetriable: error.isRetriable, of: epoch))
         } catch let error as MemStoreError {
+            isMemStoreSound = false
             give(.failed("memstore: \(error.reason)", isRetriable: error.isRetriable, of: epoch))
         } catch {
             give(.failed("\(error)", isRetriable: false, of: epoch))
@@ -157,55 +192,97 @@ public actor PartitionReplica<P: Partition> {
 
     /// Says why the partition failed; not again and again while it is tried again.
     private func reportFailure() {
-        guard case .failed(let reason) = machine.state, !isStopping, reason != reported else { return }
+        guard case .failed(let reason) = machine.state, !isStopping else { return }
+        say(.failed)
+        if reason == reported { return }
         reported = reason
         environment.report(Report(.error, "partition failed", [("partition", id.description), ("reason", reason)]))
+    }
+
+    /// Tells the coordinator how far the replica is, once.
+    func say(_ readiness: Readiness) {
+        guard readiness != self.readiness else { return }
+        self.readiness = readiness
+        environment.coordinator.report(id, readiness)
+    }
+
+    private func confirm(_ epoch: Epoch) {
+        confirming = Task(executorPreference: executor) { [id, environment] in
+            do throws(CoordinatorError) {
+                try await environment.coordinator.confirm(id, epoch.grant)
+                return nil
+            } catch { return error }
+        }
+    }
+
+    private func awaitConfirmation(of epoch: Epoch) {
+        Task(executorPreference: executor) { [confirming, inbox] in
+            if let error = await confirming?.value {
+                inbox.give(.failed("coordinator: \(error.reason)", isRetriable: error.isRetriable, of: epoch))
+            } else {
+                inbox.give(.confirmed(epoch))
+            }
+        }
     }
 
     private func serve(_ epoch: Epoch) {
         isMaster = true
         reported = nil
+        lease = machine.grant?.lease
         core.partition.becameMaster(of: id, epoch: epoch)
         environment.report(
             Report(.info, "partition serves", [("partition", id.description), ("epoch", epoch.description)]))
+        say(.level)
+        onServe()
         armTimer()
         watchLog()
     }
 
-    /// Lets go of memstore and log; whoever still waits is told so.
+    /// Lets go of the log, and of whoever still waits.
     private func release(reason: String) async {
+        await stopFollowing()
         generation += 1
         admission.refuseAll(AskError(.notApplied, .notReady, reason))
         let (state, log) = (state, log)
-        self.state = nil
-        self.log = nil
+        (self.state, self.log, lease, levelAt) = (nil, nil, nil, nil)
         if isMaster {
             isMaster = false
             core.partition.becameStandby(of: id)
         }
-        guard let state else { return }
-        if state.isShared, state.applied.log != 0 {
-            known = KnownLog(number: state.applied.log, position: state.position)
+        if let state {
+            if state.isShared, state.applied.log != 0 {
+                known = KnownLog(number: state.applied.log, position: state.position)
+            }
+            if state.broken != nil || state.damage != nil { isMemStoreSound = false }
+            proofs.fail(AskError(.notApplied, .notReady, reason))
+            state.abandon(reason)
         }
-        proofs.fail(AskError(.notApplied, .notReady, reason))
-        state.abandon(reason)
         await log?.close()
+        if !isMemStoreSound { await closeMemStore() }
+    }
+
+    /// Closes the memstore, if it is open.
+    func closeMemStore() async {
+        isMemStoreSound = true
+        guard let memstore else { return }
+        self.memstore = nil
         // A flush that fails costs a longer replay, nothing else.
-        do throws(MemStoreError) { try await state.memstore.flush() } catch {
+        do throws(MemStoreError) { try await memstore.flush() } catch {
             environment.report(
                 Report(
                     .warning, "memstore not flushed", [("partition", id.description), ("reason", error.reason)]))
         }
-        await state.memstore.close()
+        await memstore.close()
     }
 
     private func drain() {
-        admission.refuseAll(AskError(.notApplied, .draining, "the partition is stopping"))
+        admission.refuseAll(AskError(.notApplied, .draining, machine.refusal))
         guard let state else { return give(.drained) }
         if state.isIdle { finishDraining(state) }
         // A log that does not answer must not keep the node from stopping.
+        let generation = generation
         executor.schedule(at: environment.clock.monotonic.advanced(by: environment.deadline)) { [weak self] in
-            self?.assumeIsolated { $0.giveUpDraining() }
+            self?.assumeIsolated { $0.giveUpDraining(generation) }
         }
     }
 
@@ -214,9 +291,9 @@ public actor PartitionReplica<P: Partition> {
         if state.owesCover { state.appendSettled { _ in } } else { give(.drained) }
     }
 
-    private func giveUpDraining() {
-        guard machine.state == .draining, let state, !state.isIdle else { return }
-        generation += 1
+    private func giveUpDraining(_ generation: Int) {
+        guard machine.isFinishing, generation == self.generation, let state, !state.isIdle else { return }
+        self.generation += 1
         state.abandon("the partition stopped before the log acknowledged")
         give(.drained)
     }
@@ -237,7 +314,7 @@ public actor PartitionReplica<P: Partition> {
         case .stepDown(let stepDown): return self.stepDown(stepDown, state)
         }
         if admission.hasWaiting { admission.admit(state.pendingCount, state.pendingBytes) }
-        if machine.state == .draining, state.isIdle { finishDraining(state) }
+        if machine.isFinishing, state.isIdle { finishDraining(state) }
     }
 
     /// Gives the mastership up if the memstore has turned out to be damaged: it is made anew on the way back.
@@ -255,7 +332,7 @@ public actor PartitionReplica<P: Partition> {
         state.abandon(stepDown.reason)
         admission.refuseAll(AskError(.notApplied, .notReady, stepDown.reason))
         give(
-            machine.state == .draining
+            machine.isFinishing
                 ? .drained : .failed(stepDown.reason, isRetriable: stepDown.isRetriable, of: epoch))
     }
 
@@ -305,13 +382,22 @@ public actor PartitionReplica<P: Partition> {
 
     // MARK: - Seen from outside
 
+    /// Whether the replica is about to serve.
+    var isBecomingMaster: Bool { machine.isBecomingMaster }
+
     /// What the replica is doing.
     func status() -> ReplicaStatus {
         let position = state?.position ?? Position(core.stores.map { _ in .zero })
-        return ReplicaStatus(
+        var status = ReplicaStatus(
             partition: id, role: machine.role, state: machine.statusState, reason: machine.failure,
             epoch: machine.epoch, position: position, end: state?.end ?? position,
             inFlight: state?.pendingCount ?? 0)
+        if machine.state == .standby, let log {
+            status.end = Position(core.stores.indices.map { log.end($0) })
+            status.level = levelTime()
+        }
+        status.lease = lease?.expiry
+        return status
     }
 
     /// Registers for every change from now on, as long as the replica serves under the same epoch.

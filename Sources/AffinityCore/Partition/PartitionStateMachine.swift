@@ -1,17 +1,22 @@
 /// The life of a replica, as a value: what happened goes in, what is to be done comes out. Does nothing itself.
 ///
-///     starting → catchingUp → claiming → repairing → serving → draining → stopped
-///                    ↑_________________________________________|  failed, and tried again under a higher epoch
+///     starting → standby → catchingUp → claiming → repairing → serving → retiring → standby
+///        absent                 ↑___________ failed, and tried again under a higher epoch
+///                                                                 any of them → draining → stopped
 struct PartitionStateMachine {
     enum State: Equatable {
         case starting
-        case standby(master: NodeID?)
+        case absent
+        case standby
         case catchingUp(Epoch)
         case claiming(Epoch)
         case repairing(Epoch)
         case serving(Epoch)
+        /// Answers what is in flight, to hand over.
+        case retiring(Epoch)
         case failed(String)
-        case draining
+        /// Answers what is in flight, to end.
+        case draining(Epoch)
         case stopped
     }
 
@@ -28,10 +33,14 @@ struct PartitionStateMachine {
         case overtaken(Epoch, by: Epoch)
         /// The settled is acknowledged in every changelog.
         case settled(Epoch)
-        /// What was under way could not be done; without an epoch it is the coordinator that could not be joined.
+        /// No former master can answer from its lease any more (Q2).
+        case confirmed(Epoch)
+        /// What was under way could not be done. A standby has no epoch; without any it is the coordinator that could
+        /// not be joined.
         case failed(String, isRetriable: Bool, of: Epoch?)
         case retry
         case drain
+        /// What was in flight is answered.
         case drained
     }
 
@@ -39,7 +48,11 @@ struct PartitionStateMachine {
         case none
         /// Enter the replica with the coordinator.
         case join
-        /// Open memstore and log, read the log to its end.
+        /// Let go of log and memstore.
+        case release
+        /// Open memstore and log, and read on for ever.
+        case follow
+        /// Open memstore and log if they are not, read the log to its end.
         case catchUp(Epoch)
         /// Append a claim (C1).
         case claim(Epoch)
@@ -47,33 +60,55 @@ struct PartitionStateMachine {
         case repair(Epoch)
         /// Append a settled (C4).
         case settle(Epoch)
+        /// Wait for the end of former leases (Q2).
+        case confirm(Epoch)
         case serve(Epoch)
         /// Ask the coordinator for a grant above this one.
         case renew(above: UInt64)
-        /// Let go of memstore and log.
-        case release
-        /// Let go of them, and send `retry` after a while.
+        /// Let go of the log, and send `retry` after a while.
         case releaseAndRetry
         /// Wait for what is in flight, then send `drained`.
         case drain
+        /// Let go of the log, give the mastership back, and follow.
+        case handBack(UInt64)
     }
 
     private(set) var state = State.starting
+    /// The coordinator's newest word.
+    private var word: Mastership?
     /// The last grant, and the last run under it: an epoch is never used twice.
-    private var grant: Grant?
+    private(set) var grant: Grant?
     private var run: UInt16 = 0
 
     var isServing: Bool { if case .serving = state { true } else { false } }
 
-    /// The epoch of the mastership that is being gained or held.
+    /// The epoch of the mastership that is being gained, held or given up.
     var epoch: Epoch {
         switch state {
-        case .catchingUp(let epoch), .claiming(let epoch), .repairing(let epoch), .serving(let epoch): epoch
+        case .catchingUp(let epoch), .claiming(let epoch), .repairing(let epoch), .serving(let epoch),
+            .retiring(let epoch), .draining(let epoch):
+            epoch
         default: .none
         }
     }
 
-    /// The last epoch that was begun, whatever became of it.
+    /// Whether the replica is about to serve: whoever asks it may wait here.
+    var isBecomingMaster: Bool {
+        switch state {
+        case .catchingUp, .claiming, .repairing: true
+        default: false
+        }
+    }
+
+    /// Whether it takes nothing new, and finishes what it has.
+    var isFinishing: Bool {
+        switch state {
+        case .retiring, .draining: true
+        default: false
+        }
+    }
+
+    /// The last epoch that was begun, whatever became of it; `.none` for a standby.
     private var latest: Epoch { grant.map { Epoch(grant: $0.number, run: run) } ?? .none }
 
     mutating func handle(_ event: Event) -> Action {
@@ -82,8 +117,8 @@ struct PartitionStateMachine {
             state = .stopped
             return .release
         case (.draining, _), (.stopped, _): return .none
-        case (.serving, .drain):
-            state = .draining
+        case (.serving(let epoch), .drain), (.retiring(let epoch), .drain):
+            state = .draining(epoch)
             return .drain
         case (_, .drain):
             // Nobody but the replica itself waits for what is under way.
@@ -99,44 +134,88 @@ struct PartitionStateMachine {
             return .repair(epoch)
         case (.repairing, .overtaken(epoch, let other)): return .renew(above: other.grant)
         case (.repairing(let epoch), .repaired(epoch)): return .settle(epoch)
-        case (.repairing(let epoch), .settled(epoch)):
+        case (.repairing(let epoch), .settled(epoch)): return .confirm(epoch)
+        case (.repairing(let epoch), .confirmed(epoch)):
             state = .serving(epoch)
             return .serve(epoch)
+        case (.retiring(let epoch), .drained):
+            state = .standby
+            grant = nil
+            return .handBack(epoch.grant)
         case (_, .failed(let reason, let isRetriable, let epoch)):
             guard epoch == nil || epoch == latest else { return .none }
             state = .failed(reason)
             return isRetriable ? .releaseAndRetry : .release
         case (.failed, .retry): return retry()
-        case (_, .caughtUp), (_, .claimed), (_, .overtaken), (_, .repaired), (_, .settled), (_, .retry), (_, .drained):
+        case (_, .caughtUp), (_, .claimed), (_, .overtaken), (_, .repaired), (_, .settled), (_, .confirmed),
+            (_, .retry),
+            (_, .drained):
             // Word of something that was given up meanwhile.
             return .none
         }
     }
 
     private mutating func follow(_ mastership: Mastership) -> Action {
+        defer { word = mastership }
         switch mastership {
-        case .standby(let master):
+        case .absent:
             grant = nil
-            state = .standby(master: master)
+            state = .absent
             return .release
+        case .standby:
+            grant = nil
+            if state == .standby { return .none }
+            state = .standby
+            return .follow
         case .master(let newer):
             if let grant, newer.number <= grant.number { return .none }
-            guard newer.number < 1 << 48 else {
-                // Only a damaged log or coordinator leads here; an epoch has no room for it.
-                state = .failed("grant \(newer.number) has more than 48 bits")
-                return .release
-            }
-            grant = newer
-            run = 0
-            return catchUp()
+            // What was handed back is not taken again.
+            if case .retiring(let former) = word, newer.number <= former.number { return .none }
+            return take(newer)
+        case .retiring(let retired): return retire(retired)
         }
     }
 
+    private mutating func take(_ newer: Grant) -> Action {
+        guard newer.number < 1 << 48 else {
+            // Only a damaged log or coordinator leads here; an epoch has no room for it.
+            state = .failed("grant \(newer.number) has more than 48 bits")
+            return .release
+        }
+        grant = newer
+        run = 0
+        return catchUp()
+    }
+
+    private mutating func retire(_ retired: Grant) -> Action {
+        if case .serving(let epoch) = state, epoch.grant == retired.number {
+            state = .retiring(epoch)
+            return .drain
+        }
+        if case .retiring = state { return .none }
+        if word == .retiring(retired) { return .none }
+        // It has not begun to serve: there is nothing to answer.
+        state = .standby
+        grant = nil
+        return .handBack(retired.number)
+    }
+
     private mutating func retry() -> Action {
-        guard let grant else {
+        switch word {
+        case nil:
             state = .starting
             return .join
+        case .absent: return .none
+        case .standby:
+            state = .standby
+            return .follow
+        case .retiring(let retired):
+            state = .standby
+            grant = nil
+            return .handBack(retired.number)
+        case .master: break
         }
+        guard let grant else { return .none }
         // An epoch that failed may have left records; the next one must be higher (W1).
         guard run < .max else { return .renew(above: grant.number) }
         run += 1
@@ -152,7 +231,7 @@ struct PartitionStateMachine {
     /// Word that waits in the inbox then finds that it comes too late.
     mutating func suspend(_ reason: String) {
         switch state {
-        case .claiming, .repairing, .serving: state = .failed(reason)
+        case .claiming, .repairing, .serving, .retiring: state = .failed(reason)
         default: break
         }
     }
@@ -161,7 +240,7 @@ struct PartitionStateMachine {
 
     var role: ReplicaStatus.Role {
         switch state {
-        case .claiming, .repairing, .serving: .master
+        case .claiming, .repairing, .serving, .retiring, .draining: .master
         case .standby: .standby
         default: .none
         }
@@ -176,8 +255,8 @@ struct PartitionStateMachine {
         case .repairing: .repairing
         case .serving: .serving
         case .failed: .failed
-        case .draining: .handingOver
-        case .stopped: .stopped
+        case .retiring, .draining: .handingOver
+        case .absent, .stopped: .stopped
         }
     }
 
@@ -187,7 +266,9 @@ struct PartitionStateMachine {
     var refusal: String {
         switch state {
         case .failed(let reason): "the partition failed: \(reason)"
+        case .retiring: "the partition is being handed over"
         case .draining, .stopped: "the partition is stopping"
+        case .absent, .standby: "another node is master of the partition"
         default: "the partition is not ready: \(statusState.rawValue)"
         }
     }

@@ -48,4 +48,8 @@ public struct ReplicaStatus: Sendable {
     public var end: Position
     /// How many commands are on their way to the log.
     public var inFlight: Int
+    /// A standby: when it was last known to be level with the log.
+    public var level: MonotonicTime?
+    /// A master: when the lease ends under which it answers without asking the log.
+    public var lease: MonotonicTime?
 }

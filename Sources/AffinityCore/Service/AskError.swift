@@ -1,7 +1,7 @@
 /// Why a message got no reply. It always tells which of three things is true.
 public struct AskError: Error, Sendable, CustomStringConvertible {
     /// What became of the message.
-    public enum Outcome: Sendable {
+    public enum Outcome: String, Sendable {
         /// The handler said no. Nothing was written.
         case rejected
         /// It is certain that nothing was, and will be, written; the message can be sent again.
@@ -12,8 +12,19 @@ public struct AskError: Error, Sendable, CustomStringConvertible {
 
     /// What the cause was.
     public struct Code: Hashable, Sendable {
-        private enum Kind { case rejected, overloaded, notReady, draining, deadline, failed, repeated }
+        private enum Kind: String { case rejected, overloaded, notReady, moved, draining, deadline, failed, repeated }
         private let kind: Kind
+
+        private init(kind: Kind) { self.kind = kind }
+
+        /// The code's name between nodes.
+        package var name: String { kind.rawValue }
+
+        /// The code of that name.
+        package init?(name: String) {
+            guard let kind = Kind(rawValue: name) else { return nil }
+            self.kind = kind
+        }
 
         /// The handler said no; see `rejection`.
         public static let rejected = Code(kind: .rejected)
@@ -21,6 +32,8 @@ public struct AskError: Error, Sendable, CustomStringConvertible {
         public static let overloaded = Code(kind: .overloaded)
         /// The partition has no master, or is not ready yet.
         public static let notReady = Code(kind: .notReady)
+        /// Another node is master of the partition.
+        public static let moved = Code(kind: .moved)
         /// The partition is being handed over or the node is stopping.
         public static let draining = Code(kind: .draining)
         /// The deadline passed.
@@ -86,8 +99,10 @@ public struct AskError: Error, Sendable, CustomStringConvertible {
         }
     }
 
-    package init(_ outcome: Outcome, _ code: Code, _ reason: String, reached: Reached? = nil) {
-        parts = Parts(outcome, code, reason, nil, reached, isReplay: false)
+    package init(
+        _ outcome: Outcome, _ code: Code, _ reason: String, reached: Reached? = nil, isReplay: Bool = false
+    ) {
+        parts = Parts(outcome, code, reason, nil, reached, isReplay: isReplay)
     }
 
     @usableFromInline package init(rejected rejection: Rejected, reached: Reached?, isReplay: Bool = false) {
@@ -96,8 +111,11 @@ public struct AskError: Error, Sendable, CustomStringConvertible {
 
     /// Whether sending the message again may help: it was not applied, for a cause that passes.
     public var isRetriable: Bool {
-        outcome == .notApplied && [.overloaded, .notReady, .draining].contains(code)
+        outcome == .notApplied && [.overloaded, .notReady, .moved, .draining].contains(code)
     }
+
+    /// Whether another node, or this one a little later, may do what this replica did not.
+    var isElsewhere: Bool { outcome == .notApplied && [.notReady, .moved, .draining].contains(code) }
 
     /// The outcome and the reason.
     public var description: String {

@@ -23,10 +23,14 @@ public struct Answer<Reply: Sendable>: Sendable {
     public let reply: Reply
     /// The partition, and how far it was applied.
     public let reached: AskError.Reached
+    /// How long before the answer the replica was last known to be level with the log: nothing from the master, whose
+    /// answers are linearizable.
+    public internal(set) var age: Duration
 
-    @usableFromInline init(reply: Reply, reached: AskError.Reached) {
+    @usableFromInline init(reply: Reply, reached: AskError.Reached, age: Duration = .zero) {
         self.reply = reply
         self.reached = reached
+        self.age = age
     }
 }
 

@@ -1,13 +1,19 @@
 /// The router of one keyspace: finds the partition of a message's key, and the replica that answers for it.
 ///
-/// Called by gateways and by whoever else asks, on any thread; calls `PartitionReplica`. Routing reads an immutable
-/// table, so the way of a request hops to the replica's executor and nowhere else.
+/// Called by gateways and by whoever else asks, on any thread; calls `PartitionReplica`, and `Router` for masters on
+/// other nodes. The way of a request to a master of this node hops to the replica's executor and nowhere else.
 public final class Service<P: Partition>: Sendable {
     /// The keyspace's name.
     public let keyspace: String
     @usableFromInline let replicas: [PartitionReplica<P>]
+    @usableFromInline let router: Router?
     private let effects: EffectRunner
     private let services: ServiceRegistry
+    private let clock: any NodeClock
+    /// How long callers wait who give no deadline.
+    private let patience: Duration
+    /// How messages from other nodes are run, by their names.
+    private let forwards: [String: Forward]
 
     /// Assembles the service of a keyspace whose partitions all live here.
     ///
@@ -24,12 +30,24 @@ public final class Service<P: Partition>: Sendable {
         self.keyspace = keyspace
         let effects = EffectRunner(effects: Effects(services: services), report: environment.report)
         self.effects = effects
+        clock = environment.clock
+        patience = environment.deadline
+        let router = environment.routing.map {
+            Router(
+                keyspace, partitions: partitions, $0, node: environment.node, clock: environment.clock,
+                executor: executors[0])
+        }
+        self.router = router
+        let handlers = Handlers()
+        P.register(handlers)
+        forwards = Dictionary(handlers.bindings.map { ($0.name, $0.forward) }) { first, _ in first }
         var replicas: [PartitionReplica<P>] = []
         for number in 0..<partitions {
             replicas.append(
                 try PartitionReplica(
                     PartitionID(keyspace: keyspace, number: number), of: partitions,
-                    on: executors[number % executors.count], environment, effects: effects))
+                    on: executors[number % executors.count], environment, effects: effects,
+                    onServe: { router?.held.wake([number]) }))
         }
         self.replicas = replicas
         self.services = services
@@ -98,21 +116,42 @@ public final class Service<P: Partition>: Sendable {
         _ command: C, _ envelope: Envelope = Envelope()
     ) async throws(AskError) -> Commit<C.Reply> {
         let replica = replica(command.key)
-        if replica.executor.isCurrent { return try await replica.commitHere(command, envelope) }
-        return try await replica.commit(command, envelope)
+        guard router == nil || replica.serves.isSet else { return try await route(command, envelope) }
+        do throws(AskError) {
+            if replica.executor.isCurrent { return try await replica.commitHere(command, envelope) }
+            return try await replica.commit(command, envelope)
+        } catch {
+            guard router != nil, isWorthRouting(error, envelope) else { throw error }
+            return try await route(command, envelope, after: error)
+        }
     }
 
     /// Runs a query; returns its reply with the position that it was answered from.
+    ///
+    /// With a `staleness` in the envelope a standby of this node answers, if it knows enough.
     ///
     /// - Throws: `AskError`: *rejected* or *not applied*.
     @inlinable public nonisolated(nonsending) func read<Q: Query>(
         _ query: Q, _ envelope: Envelope = Envelope()
     ) async throws(AskError) -> Answer<Q.Reply> {
-        let replica = replica(query.key)
-        guard replica.executor.isCurrent, envelope.positions.isEmpty, !replica.provesReads else {
-            return try await replica.read(query, envelope)
+        try await read(query, replica(query.key), envelope)
+    }
+
+    @inlinable nonisolated(nonsending) func read<Q: Query>(
+        _ query: Q, _ replica: PartitionReplica<P>, _ envelope: Envelope
+    ) async throws(AskError) -> Answer<Q.Reply> {
+        guard router == nil || replica.serves.isSet else { return try await route(query, replica, envelope) }
+        do throws(AskError) {
+            guard replica.executor.isCurrent, envelope.positions.isEmpty else {
+                return try await replica.read(query, envelope)
+            }
+            let answer = try replica.readHere(query)
+            if replica.needsProofHere { try await replica.prove(envelope) }
+            return answer
+        } catch {
+            guard router != nil, isWorthRouting(error, envelope) else { throw error }
+            return try await route(query, replica, envelope)
         }
-        return try replica.readHere(query)
     }
 
     /// Hands a command over and does not wait until it is durable: it is applied at most once.
@@ -121,7 +160,17 @@ public final class Service<P: Partition>: Sendable {
     public nonisolated(nonsending) func tell<C: Command>(
         _ command: C, _ envelope: Envelope = Envelope()
     ) async throws(AskError) {
-        try await replica(command.key).tell(command, envelope)
+        let replica = replica(command.key)
+        guard let router, !replica.serves.isSet else { return try await replica.tell(command, envelope) }
+        let message = try Forwarding.encode(command, outcome: .notApplied)
+        let path = path(replica.id, envelope, message, isIdempotent: false)
+        let request = ForwardedRequest(replica.id, C.name, message, envelope, isTold: true)
+        try await router.route(path) { () async throws(AskError) -> Void? in
+            guard replica.serves.isSet else { return nil }
+            return try await replica.tell(command, envelope)
+        } remote: { peer throws(AskError) in
+            _ = try await router.ask(peer, request, deadline: path.deadline, mayWrite: true)
+        }
     }
 
     /// Runs a query in every partition and gathers the answers; says which partitions failed.
@@ -134,7 +183,7 @@ public final class Service<P: Partition>: Sendable {
             for (index, replica) in replicas.enumerated() {
                 group.addTask {
                     do throws(AskError) {
-                        return (index, .success(try await replica.read(query, envelope)))
+                        return (index, .success(try await self.read(query, replica, envelope)))
                     } catch { return (index, .failure(error)) }
                 }
             }
@@ -153,11 +202,89 @@ public final class Service<P: Partition>: Sendable {
         return Gathered(answers: answers, failures: failures)
     }
 
+    // MARK: - Masters elsewhere
+
+    @usableFromInline func isWorthRouting(_ error: AskError, _ envelope: Envelope) -> Bool {
+        error.isElsewhere || (error.outcome == .unknown && envelope.idempotency != nil)
+    }
+
+    private func path(_ partition: PartitionID, _ envelope: Envelope, _ message: [UInt8], isIdempotent: Bool)
+        -> Router.Path
+    {
+        let deadline =
+            envelope.deadline == .never ? clock.monotonic.advanced(by: patience) : envelope.deadline
+        return Router.Path(
+            partition: partition, deadline: deadline, bytes: message.count, isIdempotent: isIdempotent)
+    }
+
+    /// - Parameter former: why the replica of this node did not run it.
+    @usableFromInline func route<C: Command>(
+        _ command: C, _ envelope: Envelope, after former: AskError? = nil
+    ) async throws(AskError) -> Commit<C.Reply> {
+        let replica = replica(command.key)
+        guard let router else { return try await replica.commit(command, envelope) }
+        let message = try Forwarding.encode(command, outcome: .notApplied)
+        var path = path(replica.id, envelope, message, isIdempotent: envelope.idempotency != nil)
+        path.isUnknown = former?.outcome == .unknown
+        let request = ForwardedRequest(replica.id, C.name, message, envelope)
+        var own = envelope
+        own.deadline = path.deadline
+        return try await router.route(path) { [own] () async throws(AskError) -> Commit<C.Reply>? in
+            guard replica.serves.isSet else { return nil }
+            return try await replica.commit(command, own)
+        } remote: { peer throws(AskError) in
+            let answer = try await router.ask(peer, request, deadline: path.deadline, mayWrite: true)
+            return Commit(
+                reply: try Forwarding.decode(C.Reply.self, answer.reply ?? [], outcome: .unknown),
+                version: Version(answer.version), reached: answer.reached(replica.id), isReplay: answer.isReplay)
+        }
+    }
+
+    @usableFromInline func route<Q: Query>(
+        _ query: Q, _ replica: PartitionReplica<P>, _ envelope: Envelope
+    ) async throws(AskError) -> Answer<Q.Reply> {
+        if let maxLag = envelope.staleness, let answer = try await replica.readStale(query, maxLag, envelope) {
+            return answer
+        }
+        guard let router else { return try await replica.read(query, envelope) }
+        let message = try Forwarding.encode(query, outcome: .notApplied)
+        let path = path(replica.id, envelope, message, isIdempotent: true)
+        let request = ForwardedRequest(replica.id, Q.name, message, envelope)
+        var own = envelope
+        own.deadline = path.deadline
+        return try await router.route(path) { [own] () async throws(AskError) -> Answer<Q.Reply>? in
+            guard replica.serves.isSet else { return nil }
+            return try await replica.read(query, own)
+        } remote: { peer throws(AskError) in
+            let answer = try await router.ask(peer, request, deadline: path.deadline, mayWrite: false)
+            return Answer(
+                reply: try Forwarding.decode(Q.Reply.self, answer.reply ?? []), reached: answer.reached(replica.id))
+        }
+    }
+
     /// Calls `body` for every event of a type that a command of this node publishes, after its commit.
     ///
     /// At most once for each; events of a partition come in order. `body` runs beside the requests and must return
     /// quickly; longer work belongs into an effect.
     public func onEvent<E: Event>(_ type: E.Type, _ body: @escaping @Sendable (E) -> Void) {
         effects.subscribe { event in if let event = event as? E { body(event) } }
+    }
+}
+
+// MARK: - Messages from other nodes
+
+extension Service: ForwardingService {
+    func run(_ request: ForwardedRequest, _ deadline: MonotonicTime) async -> ForwardedAnswer {
+        do throws(AskError) {
+            guard let router, replicas.indices.contains(request.partition), let forward = forwards[request.name] else {
+                throw AskError(
+                    .notApplied, .failed,
+                    "\(keyspace) has no partition \(request.partition), or no handler for \(request.name), on this node"
+                )
+            }
+            let target = LocalTarget(replica: replicas[request.partition], held: router.held, clock: clock)
+            let message = ForwardedMessage(bytes: request.message, isTold: request.isTold)
+            return try await forward(target, message, request.envelope(deadline: deadline))
+        } catch { return ForwardedAnswer(error) }
     }
 }

@@ -119,6 +119,10 @@ public protocol PartitionLog: AnyObject, Sendable {
     /// Called on the executor that the log was opened with (PROTOCOL W6).
     func end(_ changelog: Int) -> Offset
 
+    /// When the log was last asked for the end that `end` says, on the clock that only goes forward: everything that was
+    /// acknowledged before that moment stands before that end. `.never` where the end is always known.
+    func endSeen(_ changelog: Int) -> MonotonicTime
+
     /// Reads records from `offset` on, at least one if there is one, about `maxBytes` of them. What takes an offset
     /// and is no record (a transaction's marker, what it aborted) is passed over: `next` lies behind it.
     ///
@@ -132,6 +136,11 @@ public protocol PartitionLog: AnyObject, Sendable {
 
     /// Ends the use of these changelogs; records whose word is still out are uncertain.
     func close() async
+}
+
+extension PartitionLog {
+    /// `.never`: nobody else writes, so the end is always known.
+    public func endSeen(_ changelog: Int) -> MonotonicTime { .never }
 }
 
 /// Why a log could not do what it was asked.

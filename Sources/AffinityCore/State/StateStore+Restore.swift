@@ -11,7 +11,10 @@ extension StateStore {
     }
 
     /// There is nothing to read: the position is level with the end of the log now.
-    func isLevel() { applied.level = clock.now }
+    func isLevel() {
+        applied.level = clock.now
+        wasLevel = true
+    }
 
     /// C2: the epoch of somebody else that is not below the own one, before the claims or behind them: whoever claimed
     /// later serves, or will. One that is equal comes of two coordinators that do not know of each other.
@@ -32,6 +35,7 @@ extension StateStore {
         } else {
             try commit(everything(in: page, of: changelog))
         }
+        if isLevel { wasLevel = true }
     }
 
     /// Remembers which of the records that were applied already are not covered (R3).
@@ -75,6 +79,7 @@ extension StateStore {
         if applied.log == 0 { applied.log = number }
         try memstore.commit(decisions.writes, checkpoint: applied.bytes)
         position = applied.position
+        releasePositionWaiters()
         for changelog in stores.indices where claimed.isEmpty {
             nextOffsets[changelog] = readNext(changelog)
             ackOffsets[changelog] = nextOffsets[changelog]

@@ -45,6 +45,8 @@
     let node: NodeID
     /// Whether the memstore held something when it was opened.
     let wasResumed: Bool
+    /// Whether it has been at the end of its log.
+    var wasLevel = false
     /// What was found damaged in the memstore; it must not be gone on with.
     var damage: String?
     /// Why nothing more is applied: the memstore has missed a batch.

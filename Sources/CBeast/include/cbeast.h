@@ -27,6 +27,8 @@ void cb_loop_stop(cb_loop *loop);
 /// Waits until the thread has ended; not on a loop's own thread, and once.
 void cb_loop_join(cb_loop *loop);
 bool cb_loop_is_current(const cb_loop *loop);
+/// The loop whose thread the caller is, without a reference; or null.
+cb_loop *cb_loop_current(void);
 /// The context given to `cb_loop_start`.
 void *cb_loop_context(const cb_loop *loop);
 /// Runs `fn(job, context)` later; false, and never, if the thread has ended.
@@ -114,6 +116,64 @@ void cb_respond_header(
     cb_exchange *exchange, const void *name, size_t name_count, const void *value, size_t value_count);
 void cb_respond_end(cb_exchange *exchange, const void *body, size_t count);
 
+#pragma mark - TCP
+
+typedef struct cb_addresses cb_addresses;
+typedef struct cb_stream cb_stream;
+typedef struct cb_listener cb_listener;
+
+/// Blocks while a name is resolved; if `numeric`, a name fails at once. Null with one of getaddrinfo's codes in `*code`.
+cb_addresses *cb_resolve(const char *host, uint16_t port, bool numeric, int *code);
+void cb_addresses_free(cb_addresses *addresses);
+
+/// Called on the stream's loop, each with the context given to `cb_stream_attach`.
+typedef struct {
+    void (*opened)(void *context);
+    /// Valid until it returns.
+    void (*received)(void *context, const uint8_t *bytes, size_t count);
+    void (*drained)(void *context);
+    /// The last, once, never inside a call; with an errno, or 0 if the other side sends no more or the owner closed it.
+    void (*closed)(void *context, int error);
+} cb_stream_events;
+
+// A connection. But for the release, everything is called on its loop's thread.
+cb_stream *cb_stream_new(cb_loop *loop);
+/// Closes it, if it is open. On any thread.
+void cb_stream_release(cb_stream *stream);
+/// Once; an accepted stream is read from then on.
+void cb_stream_attach(cb_stream *stream, void *context, const cb_stream_events *events);
+/// Tries one address after the other; takes `addresses`. `opened` or `closed` follows.
+void cb_stream_connect(cb_stream *stream, cb_addresses *addresses);
+/// Room for `count` bytes behind those that wait to be sent, to be filled at once; null if the stream is not open.
+uint8_t *cb_stream_append(cb_stream *stream, size_t count);
+/// How many bytes wait to be sent, and how many the system has taken: also after the end.
+size_t cb_stream_unsent(const cb_stream *stream);
+uint64_t cb_stream_sent(const cb_stream *stream);
+/// How many system calls took them.
+uint64_t cb_stream_writes(const cb_stream *stream);
+/// Calls `drained`, once, when no more than `count` bytes wait to be sent at the end of a turn that sent some.
+void cb_stream_tell_below(cb_stream *stream, size_t count);
+void cb_stream_pause(cb_stream *stream);
+void cb_stream_resume(cb_stream *stream);
+/// Sends what waits and then the end; discards what comes until the other side ends too.
+void cb_stream_finish(cb_stream *stream);
+/// Ends it as it stands, if `reset` so that the system forgets what is unsent.
+void cb_stream_close(cb_stream *stream, int error, bool reset);
+
+/// Called on the stream's loop; takes the reference of `stream`.
+typedef void (*cb_accepted_fn)(void *context, void *loop_context, cb_stream *stream);
+
+/// Beyond `streams_max` open streams, connections are closed as they come. `released(context)` is called once nothing can
+/// call `accepted` any more, on any thread.
+cb_listener *cb_listener_new(
+    cb_loop *const *loops, size_t count, size_t streams_max, void *context, cb_accepted_fn accepted,
+    cb_release_fn released);
+/// Stops accepting; its streams live on.
+void cb_listener_release(cb_listener *listener);
+/// As `cb_server_bind`.
+int cb_listener_bind(cb_listener *listener, const char *host, uint16_t port, uint16_t *actual, bool *resolver);
+void cb_listener_close(cb_listener *listener);
+
 #pragma mark - JSON and digests
 
 /// The byte of the first mistake and why, or -1.
@@ -124,6 +184,11 @@ cb_sha256 *cb_sha256_new(void);
 bool cb_sha256_add(cb_sha256 *digest, const void *bytes, size_t count);
 /// Writes 32 bytes and frees the digest.
 bool cb_sha256_finish(cb_sha256 *digest, uint8_t *output);
+/// Writes 32 bytes.
+bool cb_hmac_sha256(const void *key, size_t key_count, const void *message, size_t count, uint8_t *output);
+/// Takes the same time for all bytes.
+bool cb_is_equal(const void *a, const void *b, size_t count);
+bool cb_random(void *output, size_t count);
 
 #ifdef __cplusplus
 }

@@ -49,6 +49,15 @@ public final class EmbeddedCoordinator: Coordinator {
         try await grants.renew(partition, above: grant)
     }
 
+    /// Nothing: the only replica is master, however far it is.
+    public func report(_ partition: PartitionID, _ readiness: Readiness) {}
+
+    /// Returns at once: there are no former masters.
+    public func confirm(_ partition: PartitionID, _ grant: UInt64) async throws(CoordinatorError) {}
+
+    /// Nothing: there is nobody to hand over to.
+    public func release(_ partition: PartitionID, _ grant: UInt64) {}
+
     /// Takes the replica out; its `notify` is not called once this has returned.
     public func leave(_ partition: PartitionID) async { await grants.leave(partition) }
 

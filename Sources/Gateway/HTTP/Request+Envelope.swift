@@ -14,6 +14,15 @@ extension Request {
         return envelope
     }
 
+    /// The envelope for the query that the request becomes: with what it says of answers from standbys.
+    ///
+    /// - Throws: 400 for a header that cannot be read.
+    public func readEnvelope() throws(HTTPError) -> Envelope {
+        var envelope = try envelope()
+        envelope.staleness = try staleness()
+        return envelope
+    }
+
     /// The envelope for the command that the request becomes: with its idempotency key, if it has one.
     ///
     /// - Throws: 400 for a header that cannot be read.

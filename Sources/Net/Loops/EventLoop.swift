@@ -35,12 +35,23 @@ public final class EventLoop: EventExecutor {
     /// Whether the caller runs on this loop's thread.
     public var isCurrent: Bool { cb_loop_is_current(handle.pointer) }
 
+    /// The loop whose thread the caller runs on, if it is one's.
+    package static var current: EventLoop? {
+        guard let loop = cb_loop_current(), let context = cb_loop_context(loop) else { return nil }
+        return Unmanaged<EventLoop>.fromOpaque(context).takeUnretainedValue()
+    }
+
     /// Runs `work` on this loop, later, in the order of the calls of one thread; never inside this call.
     ///
     /// Once the loop's group has been shut down the work is dropped.
-    public func post(_ work: @escaping @Sendable () -> Void) {
+    public func post(_ work: @escaping @Sendable () -> Void) { _ = postIfRunning(work) }
+
+    /// As ``post(_:)``, for whoever waits for the work: false, and never, if the loop has ended.
+    package func postIfRunning(_ work: @escaping @Sendable () -> Void) -> Bool {
         let box = Unmanaged.passRetained(Work(work))
-        if !cb_loop_post(handle.pointer, runWork, box.toOpaque(), nil) { box.release() }
+        let isPosted = cb_loop_post(handle.pointer, runWork, box.toOpaque(), nil)
+        if !isPosted { box.release() }
+        return isPosted
     }
 
     /// Runs `work` on this loop at `time` (of ``SystemClock/monotonic``) or soon after it, once.

@@ -15,4 +15,33 @@ public enum Digest {
             count = 32
         }
     }
+
+    /// The HMAC of `message` with SHA-256: 32 bytes, which only who has the key can make. Can be called on any thread.
+    package static func hmacSHA256(key: [UInt8], _ message: [UInt8]) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: 32) { buffer, count in
+            let isMade = key.withUnsafeBytes { key in
+                message.withUnsafeBytes { message in
+                    cb_hmac_sha256(
+                        key.baseAddress, key.count, message.baseAddress, message.count, buffer.baseAddress)
+                }
+            }
+            // As for a digest: nothing sensible could go on.
+            precondition(isMade, "OpenSSL's HMAC failed")
+            count = 32
+        }
+    }
+
+    /// Whether `a` and `b` are the same, in a time that depends on their length only: for what must not be guessed.
+    package static func isEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+        guard a.count == b.count else { return false }
+        return a.withUnsafeBytes { a in b.withUnsafeBytes { b in cb_is_equal(a.baseAddress, b.baseAddress, a.count) } }
+    }
+
+    /// `count` bytes that nobody can foresee.
+    package static func random(_ count: Int) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            precondition(cb_random(buffer.baseAddress, count), "OpenSSL has no randomness to give")
+            filled = count
+        }
+    }
 }

@@ -7,6 +7,7 @@ final class ChangelogStream: Sendable {
     let waiters: RecordWaiters
     private let lastEnd: Atomic<Int64>
     private let lastStable: Atomic<Int64>
+    private let lastSeen = Atomic(Int64.min)
     private let closed = Mutex<LogError?>(nil)
 
     init(_ place: KafkaPlace, end: Offset) {
@@ -29,9 +30,14 @@ final class ChangelogStream: Sendable {
     /// transaction, of which a master may ignore everything until it ends.
     var stable: Offset { Offset(lastStable.load(ordering: .acquiring)) }
 
-    /// Somebody has heard of an end before which no transaction is open.
-    func advanceStable(to end: Offset) {
+    /// When somebody last asked for `stable`.
+    var stableSeen: MonotonicTime { MonotonicTime(nanoseconds: lastSeen.load(ordering: .acquiring)) }
+
+    /// Somebody has heard of an end before which no transaction is open, and had asked for it at `moment`.
+    func advanceStable(to end: Offset, seen moment: MonotonicTime? = nil) {
         lastStable.max(end.rawValue, ordering: .acquiringAndReleasing)
+        // Behind the end: whoever reads the moment first must not take an older end for its.
+        if let moment { lastSeen.max(moment.nanoseconds, ordering: .acquiringAndReleasing) }
         advance(to: end)
     }
 

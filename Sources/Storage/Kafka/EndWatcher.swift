@@ -16,11 +16,13 @@ final class EndWatcher: Sendable {
     private let state = Mutex(State())
     private let wakeUp = Semaphore()
     private let interval: Duration
+    private let clock: any NodeClock
     private let report: Reporter
     private static let timeout = Duration.seconds(2)
 
-    init(every interval: Duration, report: @escaping Reporter) {
+    init(every interval: Duration, clock: any NodeClock, report: @escaping Reporter) {
         self.interval = interval
+        self.clock = clock
         self.report = report
     }
 
@@ -73,13 +75,14 @@ final class EndWatcher: Sendable {
 
     /// - Parameter leaderless: the partitions that had no leader when somebody looked; they would hold up all others.
     private func look(_ streams: [ChangelogStream], _ client: KafkaClient, _ leaderless: inout Set<KafkaPlace>) {
-        let asked = streams.filter { !leaderless.contains($0.place) }.sorted {
+        let known = streams.filter { !leaderless.contains($0.place) }.sorted {
             ($0.place.topic, $0.place.partition) < ($1.place.topic, $1.place.partition)
         }
+        let asked = clock.monotonic
         do throws(LogError) {
-            let ends = try client.offsets(.end, of: asked.map(\.place), within: Self.timeout)
-            for (stream, end) in zip(asked, ends) {
-                if case .success(let end) = end { stream.advanceStable(to: end) }
+            let ends = try client.offsets(.end, of: known.map(\.place), within: Self.timeout)
+            for (stream, end) in zip(known, ends) {
+                if case .success(let end) = end { stream.advanceStable(to: end, seen: asked) }
             }
             if !leaderless.isEmpty { leaderless = Self.leaderless(streams, client) }
         } catch {

@@ -38,27 +38,29 @@ public final class KafkaLog: ChangeLog {
     /// Starts the clients; they connect in the background, so this says nothing about the brokers.
     ///
     /// - Parameters:
+    ///   - clock: tells when the ends of changelogs were looked up.
     ///   - pool: where calls run that wait for a broker.
     ///   - report: called on any thread.
     /// - Throws: `shape` if a property will not do.
     public static func open(
-        _ configuration: KafkaLogConfiguration, pool: BlockingPool, report: @escaping Reporter
+        _ configuration: KafkaLogConfiguration, clock: any NodeClock, pool: BlockingPool, report: @escaping Reporter
     ) async throws(LogError) -> KafkaLog {
         do {
-            return try await pool.run { try KafkaLog(configuration, pool, report) }
+            return try await pool.run { try KafkaLog(configuration, clock, pool, report) }
         } catch {
             throw logError(error)
         }
     }
 
     private init(
-        _ configuration: KafkaLogConfiguration, _ pool: BlockingPool, _ report: @escaping Reporter
+        _ configuration: KafkaLogConfiguration, _ clock: any NodeClock, _ pool: BlockingPool,
+        _ report: @escaping Reporter
     ) throws(LogError) {
         self.configuration = configuration
         self.pool = pool
         self.report = report
         let disposal = KafkaDisposal(pool)
-        let watcher = EndWatcher(every: configuration.poll, report: report)
+        let watcher = EndWatcher(every: configuration.poll, clock: clock, report: report)
         let reader = RecordReader(report: report) { watcher.kick($0) }
         self.disposal = disposal
         self.watcher = watcher

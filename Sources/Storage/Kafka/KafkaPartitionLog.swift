@@ -231,6 +231,8 @@ final class KafkaPartitionLog: PartitionLog {
 
     func end(_ changelog: Int) -> Offset { streams[changelog].stable }
 
+    func endSeen(_ changelog: Int) -> MonotonicTime { streams[changelog].stableSeen }
+
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         try checkOpen()
         let stream = streams[changelog]

@@ -170,7 +170,7 @@ import Testing
             case 4: rig.executor.advance(by: .milliseconds(pick(3000)))
             case 5:
                 grant += 1
-                rig.coordinator.say(pick(2) == 0 ? .standby(master: nil) : .master(Grant(number: grant)))
+                rig.coordinator.say(pick(2) == 0 ? .standby : .master(Grant(number: grant)))
             default:
                 let key = "\(pick(5))"
                 let steps: [Step] = pick(4) == 0 ? [.get(key)] : [.put(key, "\(round)")]

@@ -66,7 +66,7 @@ import Testing
         rig.serve()
         rig.base.holdsAcknowledgements = true
         let waiting = rig.send(.put("a", "1"))
-        rig.coordinator.say(.standby(master: NodeID("n2")))
+        rig.coordinator.say(.standby)
         rig.executor.run()
         #expect(waiting.error?.outcome == .unknown)
         #expect(try rig.status.role == .standby)
@@ -83,7 +83,7 @@ import Testing
         rig.serve()
         #expect(try rig.status.state == .claiming)
         #expect(rig.send(.put("a", "1")).error?.code == .notReady)
-        rig.coordinator.say(.standby(master: nil))
+        rig.coordinator.say(.standby)
         rig.executor.run()
         #expect(try rig.status.state == .standby)
         rig.coordinator.say(.master(Grant(number: 2)))
@@ -97,7 +97,7 @@ import Testing
         rig.start()
         for number in 1...1000 as ClosedRange<UInt64> {
             rig.coordinator.say(.master(Grant(number: number)))
-            rig.coordinator.say(.standby(master: nil))
+            rig.coordinator.say(.standby)
         }
         rig.coordinator.say(.master(Grant(number: 1001)))
         rig.executor.run()

@@ -107,7 +107,8 @@ final class ModelNode {
         case .settle(let epoch): settle(epoch)
         case .serve: break
         case .renew(let grant): world.renew(self, above: grant)
-        case .release: release()
+        case .confirm(let epoch): give(.confirmed(epoch))
+        case .release, .follow, .handBack: release()
         case .releaseAndRetry:
             release()
             owesRetry = true
@@ -314,7 +315,7 @@ final class ModelNode {
         case .read(let gap): self.gap = gap
         case .stepDown(let stepDown): return self.stepDown(stepDown, state)
         }
-        if machine.state == .draining, state.isIdle { finishDraining(state) }
+        if machine.isFinishing, state.isIdle { finishDraining(state) }
         appendProofs()
     }
 
@@ -327,7 +328,7 @@ final class ModelNode {
         state.abandon(stepDown.reason)
         if !stepDown.isRetriable { world.history.fail("step-down: for ever: \(stepDown.reason)") }
         give(
-            machine.state == .draining
+            machine.isFinishing
                 ? .drained : .failed(stepDown.reason, isRetriable: stepDown.isRetriable, of: epoch))
     }
 

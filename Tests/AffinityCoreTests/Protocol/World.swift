@@ -165,7 +165,7 @@ final class World {
         default:
             guard isToBeTold[node.index], node.isUp else { return false }
             isToBeTold[node.index] = false
-            node.give(.mastership(.standby(master: nil)))
+            node.give(.mastership(.standby))
         }
         return true
     }

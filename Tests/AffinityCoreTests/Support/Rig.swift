@@ -119,12 +119,31 @@ final class HandCoordinator: Coordinator {
         var joined: [PartitionID: @Sendable (Mastership) -> Void] = [:]
         var renewals: [UInt64] = []
         var joinFailure: CoordinatorError?
+        var readiness: [Readiness] = []
+        var released: [UInt64] = []
+        var confirmations: [CheckedContinuation<CoordinatorError?, Never>] = []
+        var holdsConfirmations = false
     }
 
     private let state = Mutex(State())
 
     var renewals: [UInt64] { state.withLock { $0.renewals } }
     var joined: Int { state.withLock { $0.joined.count } }
+    var readiness: [Readiness] { state.withLock { $0.readiness } }
+    var released: [UInt64] { state.withLock { $0.released } }
+    /// Whether a replica waits for the leases of former masters until `confirmAll`.
+    var holdsConfirmations: Bool {
+        get { state.withLock { $0.holdsConfirmations } }
+        set { state.withLock { $0.holdsConfirmations = newValue } }
+    }
+
+    func confirmAll(_ error: CoordinatorError? = nil) {
+        let waiting = state.withLock { state in
+            defer { state.confirmations = [] }
+            return state.confirmations
+        }
+        for continuation in waiting { continuation.resume(returning: error) }
+    }
 
     func failJoin(with error: CoordinatorError) { state.withLock { $0.joinFailure = error } }
 
@@ -145,6 +164,20 @@ final class HandCoordinator: Coordinator {
     func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
         state.withLock { $0.renewals.append(grant) }
     }
+
+    func report(_ partition: PartitionID, _ readiness: Readiness) {
+        state.withLock { $0.readiness.append(readiness) }
+    }
+
+    func confirm(_ partition: PartitionID, _ grant: UInt64) async throws(CoordinatorError) {
+        guard holdsConfirmations else { return }
+        if let error = await withCheckedContinuation({ waiting in state.withLock { $0.confirmations.append(waiting) } })
+        {
+            throw error
+        }
+    }
+
+    func release(_ partition: PartitionID, _ grant: UInt64) { state.withLock { $0.released.append(grant) } }
 
     func leave(_ partition: PartitionID) async { state.withLock { $0.joined[partition] = nil } }
 }

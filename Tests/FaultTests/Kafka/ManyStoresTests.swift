@@ -109,7 +109,7 @@ private final class Bank: Sendable {
         coordinator = try await EmbeddedCoordinator.open(folder: data, pool: pool.blocking)
         var configuration = KafkaLogConfiguration(system: "many", brokers: brokers, partitions: ["bank": 1])
         configuration.replication = 1
-        log = try await KafkaLog.open(configuration, pool: pool.blocking, report: { _ in })
+        log = try await KafkaLog.open(configuration, clock: SystemClock(), pool: pool.blocking, report: { _ in })
         let environment = PartitionEnvironment(
             node: NodeID("n1"), clock: SystemClock(), random: { UInt64.random(in: .min ... .max) },
             memstores: MemoryMemStoreEngine(), log: log, coordinator: coordinator, report: { _ in })

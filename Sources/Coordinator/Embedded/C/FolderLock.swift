@@ -1,17 +1,17 @@
-internal import AffinityCore
+package import AffinityCore
 internal import Glibc
 
 /// The exclusive right to a folder, held by `flock(2)` on the file `LOCK` in it.
 ///
 /// The kernel takes it back when the process ends, however it ends, so a crash leaves nothing to clean up; the file
 /// itself stays. It excludes a second holder within one process too.
-struct FolderLock: ~Copyable {
+package struct FolderLock: ~Copyable {
     private let descriptor: Int32
 
     /// Locks the folder, which exists, and writes this process's number into the file for whoever comes second.
     ///
     /// - Throws: `CoordinatorError`: `.inUse` if somebody has it, `.io` if the file cannot be opened.
-    init(folder: String) throws(CoordinatorError) {
+    package init(folder: String) throws(CoordinatorError) {
         let path = "\(folder)/LOCK"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
         guard descriptor >= 0 else { throw Files.failure("\(path) cannot be opened") }

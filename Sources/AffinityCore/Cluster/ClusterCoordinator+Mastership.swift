@@ -1,0 +1,254 @@
+/// Masterships: how they are taken, confirmed, raised and given up (PROTOCOL §4, Q2, §8).
+extension ClusterCoordinator {
+    // MARK: - Taking
+
+    /// Tries for every partition of this node that has no master, when it is this node's turn.
+    func fillVacancies(_ current: Current) {
+        let now = clock.monotonic
+        for partition in slots.keys {
+            guard view.master(partition) == nil, view.hosts(partition).contains(name) else {
+                vacancies[partition] = nil
+                continue
+            }
+            let vacancy = vacancies[partition] ?? Vacancy(since: now, successor: nil)
+            vacancies[partition] = vacancy
+            guard !claiming.contains(partition), isTurn(partition, vacancy, current) else { continue }
+            claiming.insert(partition)
+            Task(executorPreference: executor) { await self.claim(partition, current) }
+        }
+    }
+
+    /// Whether this node may try: the first candidate at once, each later one when those before it have had their time.
+    private func isTurn(_ partition: PartitionID, _ vacancy: Vacancy, _ current: Current) -> Bool {
+        // Whom the former master named is not known yet: any candidate looks.
+        let candidates = view.candidates(partition, successor: vacancy.successor ?? nil)
+        guard let rank = candidates.firstIndex(of: name) else { return false }
+        guard rank > 0, vacancy.successor != nil else { return true }
+        return clock.monotonic >= vacancy.since.advanced(by: current.session.timeout / 2 * rank)
+    }
+
+    /// Raises the grant and becomes master, both or neither.
+    private func claim(_ partition: PartitionID, _ current: Current) async {
+        defer {
+            claiming.remove(partition)
+            touch(.master(partition), current)
+        }
+        let path = paths.grant(partition)
+        do throws(TreeError) {
+            let node = try await current.session.read(path, onChange: nil)
+            var record = try grant(node, path)
+            guard current === self.current, var vacancy = vacancies[partition] else { return }
+            vacancy.successor = .some(record.successor)
+            vacancies[partition] = vacancy
+            guard isTurn(partition, vacancy, current) else { return }
+            record.grant += 1
+            record.successor = nil
+            record.masters.append(
+                GrantRecord.Master(node: name, grant: record.grant, session: current.session.id))
+            let master = MasterRecord(node: name, grant: record.grant)
+            try await current.session.commit([
+                node.map { .set(path, record.bytes, version: $0.version) }
+                    ?? .create(path, record.bytes, isEphemeral: false),
+                .create(paths.master(partition), master.bytes, isEphemeral: true),
+            ])
+        } catch {
+            // Another one was first, or the answer is lost: what is there now is read next.
+            if error.code == .refused { complain("the mastership cannot be taken", partition, error) }
+        }
+    }
+
+    /// What stands in the node of a grant. Bytes that are none are never taken for the beginning.
+    private func grant(_ node: TreeNode?, _ path: String) throws(TreeError) -> GrantRecord {
+        guard let node else { return GrantRecord() }
+        guard let record = GrantRecord(bytes: node.data), record.grant < 1 << 48 else {
+            throw TreeError(.refused, "\(path) is damaged; restore it")
+        }
+        return record
+    }
+
+    private func complain(_ message: String, _ partition: PartitionID, _ error: TreeError) {
+        report(Report(.error, message, [("partition", partition.description), ("reason", error.reason)]))
+    }
+
+    // MARK: - Raising, confirming
+
+    /// Raises the grant of a mastership of this node above `grant`; the replica hears of it by its `notify`.
+    ///
+    /// - Throws: `.io` if the node is not master, or the tree did not answer.
+    public func renew(_ partition: PartitionID, above grant: UInt64) async throws(CoordinatorError) {
+        try await change(partition) { (record, current) in
+            let raised = max(record.grant, grant) + 1
+            record.grant = raised
+            record.masters.removeAll { $0.session == current.session.id }
+            record.masters.append(
+                GrantRecord.Master(node: self.name, grant: raised, session: current.session.id))
+            return MasterRecord(node: self.name, grant: raised)
+        }
+        if let current { touch(.master(partition), current) }
+    }
+
+    /// Waits for the end of former leases, and marks the mastership as one that may have served (Q2).
+    ///
+    /// - Throws: `.io` if the grant no longer holds, or the tree did not answer.
+    public func confirm(_ partition: PartitionID, _ grant: UInt64) async throws(CoordinatorError) {
+        var hasWaited: Set<Int64> = []
+        while true {
+            let (record, _, current) = try await held(partition, grant)
+            let former = record.masters.filter { $0.session != current.session.id && !hasWaited.contains($0.session) }
+            if former.isEmpty { break }
+            for master in former {
+                await waitForLease(of: master, current)
+                hasWaited.insert(master.session)
+            }
+        }
+        try await change(partition) { (record, current) in
+            guard record.grant == grant else { return nil }
+            record.masters = record.masters.filter { $0.session == current.session.id && $0.grant == grant }
+            return MasterRecord(node: self.name, grant: grant)
+        }
+    }
+
+    private func waitForLease(of master: GrantRecord.Master, _ current: Current) async {
+        await executor.sleep(until: await leaseEnd(of: master, current))
+    }
+
+    /// When nobody can answer from the lease of a former master any more.
+    private func leaseEnd(of master: GrantRecord.Master, _ current: Current) async -> MonotonicTime {
+        let own = current.leaseLength
+        // A session of this process has taken its lease along; one of a process before it ended before this began.
+        if formerSessions.contains(master.session) { return clock.monotonic }
+        if master.node == name { return current.since.advanced(by: own) }
+        guard let pulse = await pulse(of: master.node, current) else { return clock.monotonic.advanced(by: own) }
+        let length = Duration.milliseconds(max(0, min(pulse.record.lease, 3_600_000)))
+        let since = pulse.record.session == master.session ? pulse.since : pulse.sessionSince
+        return since.advanced(by: length)
+    }
+
+    /// The grant of a mastership that this node has, and its version.
+    private func held(
+        _ partition: PartitionID, _ grant: UInt64?
+    ) async throws(CoordinatorError) -> (GrantRecord, Int32, Current) {
+        guard let current else { throw CoordinatorError(.io, "there is no session with the coordinator") }
+        do throws(TreeError) {
+            let path = paths.grant(partition)
+            guard let node = try await current.session.read(path, onChange: nil) else {
+                throw TreeError(.conflict, "there is no \(path)")
+            }
+            let record = try self.grant(node, path)
+            guard record.masters.last?.session == current.session.id, grant == nil || record.grant == grant else {
+                throw TreeError(.conflict, "\(partition) was granted to another node")
+            }
+            return (record, node.version, current)
+        } catch { throw CoordinatorError(.io, error.reason) }
+    }
+
+    /// Changes the grant of a mastership of this node, as long as it is one.
+    ///
+    /// - Parameter edit: says what the master's node is to be; `nil` if the change no longer fits.
+    private func change(
+        _ partition: PartitionID, _ edit: (inout GrantRecord, Current) -> MasterRecord?
+    ) async throws(CoordinatorError) {
+        while true {
+            var (record, version, current) = try await held(partition, nil)
+            guard let master = edit(&record, current) else {
+                throw CoordinatorError(.io, "\(partition) was granted anew meanwhile")
+            }
+            do throws(TreeError) {
+                let path = paths.master(partition)
+                guard let node = try await current.session.read(path, onChange: nil), node.owner == current.session.id
+                else { throw TreeError(.ended, "\(partition) has no master, or another one") }
+                var changes: [TreeChange] = [.set(paths.grant(partition), record.bytes, version: version)]
+                if node.data == master.bytes {
+                    changes.append(.check(path, version: node.version))
+                } else {
+                    changes.append(.set(path, master.bytes, version: node.version))
+                }
+                return try await current.session.commit(changes)
+            } catch {
+                guard error.code == .conflict || error.code == .unknown else {
+                    throw CoordinatorError(.io, error.reason)
+                }
+                await pause()
+            }
+        }
+    }
+
+    // MARK: - Giving up
+
+    /// Chooses which masterships are handed over now: a bounded number at a time.
+    func chooseHandovers(_ current: Current) {
+        let own = slots.keys.filter { view.master($0)?.owner == current.session.id }
+        retiring.formIntersection(own)
+        for partition in own.sorted(by: { ($0.keyspace, $0.number) < ($1.keyspace, $1.number) }) {
+            guard retiring.count < configuration.concurrency else { break }
+            guard !retiring.contains(partition), !releasing.contains(partition) else { continue }
+            if hasLongFailed(partition, current) {
+                release(partition, view.master(partition)?.record.grant ?? 0)
+                continue
+            }
+            guard view.isLevel(name, partition), let better = view.betterMaster(than: name, partition) else { continue }
+            let now = clock.monotonic
+            if let distrust = distrusted[partition], distrust.node == better, now < distrust.until { continue }
+            // Who comes back from there within a minute is not sent there again at once.
+            distrusted[partition] = (better, now.advanced(by: .seconds(60)))
+            retiring.insert(partition)
+        }
+    }
+
+    /// Whether a master of this node has been unable to serve for so long that another one is to try.
+    private func hasLongFailed(_ partition: PartitionID, _ current: Current) -> Bool {
+        guard let since = failing[partition], clock.monotonic >= since.advanced(by: current.session.timeout) else {
+            return false
+        }
+        return view.candidates(partition, successor: nil).contains { $0 != name && view.isLevel($0, partition) }
+    }
+
+    /// Gives a mastership up, for the best of the others to take.
+    public nonisolated func release(_ partition: PartitionID, _ grant: UInt64) {
+        executor.post { [self] in
+            assumeIsolated { coordinator in
+                guard coordinator.releasing.insert(partition).inserted else { return }
+                Task(executorPreference: executor) { await self.giveUp(partition, grant) }
+            }
+        }
+    }
+
+    /// Deletes the master's node, and names the successor, until that is known to be done.
+    private func giveUp(_ partition: PartitionID, _ grant: UInt64) async {
+        defer {
+            releasing.remove(partition)
+            if let current { touch(.master(partition), current) }
+        }
+        while let current {
+            let successor = view.candidates(partition, successor: nil).first {
+                $0 != name && view.isLevel($0, partition)
+            }
+            do throws(TreeError) {
+                guard let master = try await current.session.read(paths.master(partition), onChange: nil),
+                    master.owner == current.session.id, MasterRecord(bytes: master.data)?.grant == grant
+                else { return }
+                let path = paths.grant(partition)
+                guard let node = try await current.session.read(path, onChange: nil) else { return }
+                var record = try self.grant(node, path)
+                record.masters.removeAll { $0.session == current.session.id }
+                record.successor = successor
+                return try await current.session.commit([
+                    .set(path, record.bytes, version: node.version),
+                    .delete(paths.master(partition), version: master.version),
+                ])
+            } catch {
+                if error.code == .refused { return complain("the mastership cannot be released", partition, error) }
+                if error.code == .ended { return }
+                await pause()
+            }
+        }
+    }
+
+    /// Takes the replica out, and releases what it is master of.
+    public func leave(_ partition: PartitionID) async {
+        slots[partition] = nil
+        note(partition, .behind)
+        guard let current, let master = view.master(partition), master.owner == current.session.id else { return }
+        await giveUp(partition, master.record.grant)
+    }
+}

@@ -1,0 +1,116 @@
+/// Finds the master of a partition on whatever node it is, and asks again where that is safe.
+///
+/// *Not applied* is asked again within the deadline, *unknown* only under an idempotency key. While a partition has no
+/// master its requests are held. Called by `Service`; calls `PeerLink`. Can be used on any thread.
+@usableFromInline final class Router: Sendable {
+    private let keyspace: String
+    private let node: NodeID
+    private let table: RoutingTable
+    private let link: any PeerLink
+    private let clock: any NodeClock
+    let held: HeldRequests
+
+    /// The name of the requests between nodes that carry messages.
+    static let requestType = "ask"
+    /// How long a request waits at most before it looks again, if a node that should be master says that it is not:
+    /// one of the two knows more, and the other is about to hear of it.
+    private static let disagreement = Duration.milliseconds(50)
+
+    init(
+        _ keyspace: String, partitions: Int, _ routing: PartitionEnvironment.Routing, node: NodeID,
+        clock: any NodeClock, executor: any EventExecutor
+    ) {
+        self.keyspace = keyspace
+        self.node = node
+        table = routing.table
+        link = routing.link
+        self.clock = clock
+        let held = HeldRequests(
+            partitions: partitions, count: routing.heldRequests, bytes: routing.heldBytes, executor: executor)
+        self.held = held
+        table.observe(keyspace) { held.wake($0) }
+    }
+
+    /// Where a request goes that is not for a master of this node.
+    struct Path: Sendable {
+        var partition: PartitionID
+        var deadline: MonotonicTime
+        /// What the message weighs while it is held.
+        var bytes: Int
+        var isIdempotent: Bool
+        /// Whether a former try has left it unknown whether the command is applied.
+        var isUnknown = false
+    }
+
+    /// Tries a master of this node, or the node that has it, until one has answered or the deadline has passed.
+    ///
+    /// - Parameters:
+    ///   - local: asks the replica of this node; `nil` inside if it does not serve.
+    ///   - remote: asks another node.
+    func route<Reply: Sendable>(
+        _ path: Path, local: () async throws(AskError) -> Reply?,
+        remote: (PeerAddress) async throws(AskError) -> Reply
+    ) async throws(AskError) -> Reply {
+        let number = path.partition.number
+        var isUnknown = path.isUnknown
+        while true {
+            let changes = held.changes(number)
+            var failure = AskError(.notApplied, .notReady, "partition \(path.partition) has no master")
+            var latest = path.deadline
+            do throws(AskError) {
+                if let reply = try await local() { return reply }
+                if let master = table[path.partition].master, master.node != node { return try await remote(master) }
+            } catch {
+                isUnknown = isUnknown || error.outcome == .unknown
+                guard error.isElsewhere || (error.outcome == .unknown && path.isIdempotent) else {
+                    throw Self.final(error, isUnknown)
+                }
+                failure = error
+                latest = min(latest, clock.monotonic.advanced(by: Self.disagreement))
+            }
+            guard clock.monotonic < path.deadline else { throw Self.final(failure, isUnknown) }
+            switch await held.wait(number, since: changes, bytes: path.bytes, until: latest) {
+            case .changed: break
+            case .late: if clock.monotonic >= path.deadline { throw Self.final(failure, isUnknown) }
+            case .full:
+                throw Self.final(
+                    AskError(.notApplied, .notReady, "too many requests wait for a master of \(path.partition)"),
+                    isUnknown)
+            }
+        }
+    }
+
+    /// Once one try has had an unknown outcome, no later one makes it certain that the command is not applied.
+    private static func final(_ error: AskError, _ isUnknown: Bool) -> AskError {
+        guard isUnknown, error.outcome == .notApplied else { return error }
+        return AskError(.unknown, error.code, error.reason, reached: error.reached)
+    }
+
+    // MARK: - Asking
+
+    /// Asks another node to run a message.
+    ///
+    /// - Parameter mayWrite: whether the outcome is unknown when no answer comes.
+    func ask(
+        _ peer: PeerAddress, _ request: ForwardedRequest, deadline: MonotonicTime, mayWrite: Bool
+    ) async throws(AskError) -> ForwardedAnswer {
+        let bytes = try Forwarding.encode(request, outcome: .notApplied)
+        let answered: [UInt8]
+        do throws(PeerError) {
+            answered = try await link.ask(peer, Self.requestType, bytes, deadline: deadline)
+        } catch { throw Self.error(error, mayWrite) }
+        let answer = try Forwarding.decode(
+            ForwardedAnswer.self, answered, outcome: mayWrite ? .unknown : .notApplied)
+        if let error = answer.error(PartitionID(keyspace: keyspace, number: request.partition)) { throw error }
+        return answer
+    }
+
+    private static func error(_ error: PeerError, _ mayWrite: Bool) -> AskError {
+        let outcome: AskError.Outcome = error.isNotSent || !mayWrite ? .notApplied : .unknown
+        switch error.code {
+        case .deadline: return AskError(outcome, .deadline, error.reason)
+        case .overloaded: return AskError(outcome, .overloaded, error.reason)
+        default: return AskError(outcome, .notReady, error.reason)
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// Internal to CBeast. A TCP connection that carries bytes, accepted or opened; on its loop's thread only.
+//
+// It reads to the loop's own buffer and hands over what came, all of it; what is appended in a turn is sent at the
+// turn's end, with one system call if the system takes it. It has no time-outs: its owner closes it.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/intrusive_ptr.hpp>
+#include <memory>
+#include <vector>
+
+#include "bytes.hpp"
+#include "loop.hpp"
+
+struct cb_addresses {
+    std::vector<boost::asio::ip::tcp::endpoint> list;
+};
+
+namespace cb {
+/// One of a listener's places for connections, given back with the last copy.
+using Place = std::shared_ptr<void>;
+}  // namespace cb
+
+struct cb_stream final : cb::Closable, cb::Sender {
+    explicit cb_stream(cb_loop &loop);
+    /// Takes the descriptor.
+    cb_stream(cb_loop &loop, int descriptor, bool is_v6, cb::Place place);
+    ~cb_stream() override;
+
+    cb_loop &loop() { return loop_; }
+    void attach(void *context, const cb_stream_events *events);
+    void connect(std::unique_ptr<cb_addresses> addresses);
+    uint8_t *append(size_t count);
+    void tell_below(size_t count);
+    void pause() { paused_ = true; }
+    void resume();
+    void finish();
+    void end(int error, bool reset);
+    void close() override { end(ECANCELED, false); }
+    void flush() override;
+
+    size_t unsent() const { return out_.count(); }
+    uint64_t sent() const { return sent_; }
+    uint64_t writes() const { return writes_; }
+
+private:
+    using tcp = boost::asio::ip::tcp;
+    enum class State : uint8_t { fresh, connecting, open, finishing, lingering, closed };
+    struct Keeper {
+        cb_loop &loop;
+        explicit Keeper(cb_loop &l) : loop(l) { loop.retain(); }
+        ~Keeper() { loop.release(); }
+    };
+    static constexpr size_t discarded_max = 16 << 20;
+
+    Keeper keeper_;  // first, so destroyed last: the context must outlive the members
+    cb_loop &loop_;
+    tcp::socket socket_;
+    void *context_ = nullptr;
+    const cb_stream_events *events_ = nullptr;
+    State state_ = State::fresh;
+    bool accepted_ = false;
+    bool paused_ = false;
+    bool waiting_to_read_ = false;
+    bool waiting_to_write_ = false;
+    bool flush_queued_ = false;
+    bool tells_ = false;
+    size_t tell_below_ = 0;
+    cb::Bytes out_;
+    uint64_t sent_ = 0;
+    uint64_t writes_ = 0;
+    size_t discarded_ = 0;
+    cb::Place place_;
+    std::unique_ptr<cb_addresses> addresses_;
+    size_t next_address_ = 0;
+
+    void connect_next(int error_before);
+    void connected();
+    void open();
+    void wait_to_read();
+    void wait_to_write();
+    void on_readable();
+    void discard(size_t count);
+    void queue_flush();
+    void all_sent();
+};
