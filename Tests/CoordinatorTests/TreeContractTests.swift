@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test(arguments: TreeFixture.Kind.available) func aWatchFiresOnce(_ kind: TreeFixture.Kind) async throws {
-        let fixture = try TreeFixture(kind)
+        let fixture = try await TreeFixture(kind)
         try await fixture.withSession { session in
             try await fixture.withSession { other in
                 let (made, set, deleted) = (Calls(), Calls(), Calls())
@@ -118,7 +118,7 @@ import Testing
     }
 
     @Test(arguments: TreeFixture.Kind.available) func childrenAreWatched(_ kind: TreeFixture.Kind) async throws {
-        let fixture = try TreeFixture(kind)
+        let fixture = try await TreeFixture(kind)
         try await fixture.withSession { session in
             try await fixture.withSession { other in
                 let (none, made, deleted, gone) = (Calls(), Calls(), Calls(), Calls())
@@ -159,7 +159,7 @@ import Testing
 
     @Test(arguments: TreeFixture.Kind.available) func aSessionTakesItsNodesWithIt(_ kind: TreeFixture.Kind) async throws
     {
-        let fixture = try TreeFixture(kind)
+        let fixture = try await TreeFixture(kind)
         try await fixture.withSession { session in
             let other = try await fixture.tree.open()
             #expect(other.id != session.id)
@@ -187,7 +187,7 @@ import Testing
     @Test(arguments: TreeFixture.Kind.available) func aNodeOfADeadSessionIsAnothersBefore(_ kind: TreeFixture.Kind)
         async throws
     {
-        let fixture = try TreeFixture(kind)
+        let fixture = try await TreeFixture(kind)
         let first = try await fixture.tree.open()
         try await first.commit(.create("/master", isEphemeral: true))
         try await fixture.withSession { second in

@@ -18,11 +18,11 @@ final class TreeFixture: Sendable {
     let tree: any CoordinationTree
     let reports = Reports()
 
-    init(_ kind: Kind) throws {
+    init(_ kind: Kind) async throws {
         switch kind {
         case .memory: tree = InMemoryTree(timeout: .seconds(1))
         case .zooKeeper:
-            let servers = try ZooKeeperServers.shared.get().servers
+            let servers = try await onThread { try ZooKeeperServers.shared.get().servers }
             var configuration = ZooKeeperConfiguration(servers: "\(servers)/tests/\(UInt64.random(in: .min ... .max))")
             configuration.sessionTimeout = .seconds(10)
             tree = try ZooKeeperTree(configuration, report: reports.reporter)

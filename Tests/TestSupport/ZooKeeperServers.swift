@@ -6,6 +6,8 @@ import Synchronization
 package final class ZooKeeperServers: Sendable {
     /// Where the servers are reached: `127.0.0.1:port`, joined by commas.
     package let servers: String
+    /// The ports of the servers, in their order.
+    package var ports: [Int] { servers.split(separator: ",").compactMap { Int($0.drop { $0 != ":" }.dropFirst()) } }
     private let folder: String
 
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -40,9 +42,11 @@ package final class ZooKeeperServers: Sendable {
 
     deinit { stop() }
 
-    /// Ends the servers; does nothing if they have ended.
+    /// Ends the servers, without ceremony; does nothing if they have ended.
     package func stop() {
-        _ = try? Self.run(["stop", folder])
+        for number in 1...ports.count {
+            if let pid = try? pid(number) { Glibc.kill(pid, SIGKILL) }
+        }
         try? FileManager.default.removeItem(atPath: folder)
     }
 
@@ -63,18 +67,17 @@ package final class ZooKeeperServers: Sendable {
     package func resume(_ number: Int = 1) throws { Glibc.kill(try pid(number), SIGCONT) }
 
     /// What server `number` says to a command of four letters; `nil` if it says nothing.
-    package func ask(_ number: Int, _ command: String) throws -> String? {
-        guard let port = Int(try text("\(number)/port")), let client = try? HTTPClient(port: port) else { return nil }
+    package func ask(_ number: Int, _ command: String) -> String? {
+        guard let client = try? HTTPClient(port: ports[number - 1]) else { return nil }
         try? client.send(command)
         return client.rest().map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Which server leads; waits for one.
     package func leader() throws -> Int {
-        let numbers = 1...servers.split(separator: ",").count
         var found: Int?
         try waitUntil("a leader") {
-            found = try numbers.first { try ask($0, "srvr")?.contains("Mode: leader") == true }
+            found = (1...ports.count).first { ask($0, "srvr")?.contains("Mode: leader") == true }
             return found != nil
         }
         return found ?? 0

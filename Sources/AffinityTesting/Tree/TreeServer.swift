@@ -91,12 +91,13 @@ struct TreeServer {
         let isLost = lostAnswers.count > 0
         if isLost { lostAnswers.count -= 1 }
         if isLost, !lostAnswers.areDone { return [.deliver(request, unknown)] }
+        // A change that does not fit is put into the order of all changes too.
+        let seen = catchUp(request.session, by: .max)
         do throws(TreeError) {
-            var effects = catchUp(request.session, by: .max)
-            effects += try commit(changes, by: request.session)
-            return effects + [.deliver(request, isLost ? unknown : .success(.done))]
+            let effects = try commit(changes, by: request.session)
+            return seen + effects + [.deliver(request, isLost ? unknown : .success(.done))]
         } catch {
-            return [.deliver(request, isLost ? unknown : .failure(error))]
+            return seen + [.deliver(request, isLost ? unknown : .failure(error))]
         }
     }
 

@@ -31,28 +31,29 @@ public final class ZooKeeperTree: CoordinationTree {
     ///   task is cancelled, or the session expired while that node was made.
     public func open() async throws(TreeError) -> any TreeSession {
         let client = ZooKeeperClient(configuration, servers, report: report)
-        let session = ZooKeeperSession(client, root: servers.root, maxRequestBytes: configuration.maxRequestBytes)
         let ancestors = servers.ancestors
-        let outcome = await withTaskCancellationHandler {
-            await Self.begin(client, ancestors)
+        let outcome: Result<Void, TreeError> = await withTaskCancellationHandler {
+            do throws(TreeError) { return .success(try await Self.begin(client, ancestors)) } catch {
+                return .failure(client.ending ?? error)
+            }
         } onCancel: {
             client.leave("opening a session with ZooKeeper was cancelled")
         }
-        guard case .failure(let error) = outcome else { return session }
-        await session.close()
+        guard case .failure(let error) = outcome else {
+            return ZooKeeperSession(client, root: servers.root, maxRequestBytes: configuration.maxRequestBytes)
+        }
+        // The end is not waited for: it can take as long as a name server takes.
+        client.leave()
         throw error
     }
 
-    private static func begin(_ client: ZooKeeperClient, _ ancestors: [String]) async -> Result<Void, TreeError> {
-        do throws(TreeError) {
-            try await client.open()
-            // At least one request, so that credentials which the servers do not take are found out here.
-            if ancestors.isEmpty { _ = try await client.ask(.existence("/")) }
-            for path in ancestors { try await make(path, client) }
-            return .success(())
-        } catch {
-            return .failure(client.ending ?? error)
-        }
+    private static func begin(_ client: ZooKeeperClient, _ ancestors: [String]) async throws(TreeError) {
+        try await client.open()
+        // At least one request, so that credentials which the servers do not take are found out here.
+        if ancestors.isEmpty { _ = try await client.ask(.existence("/")) }
+        for path in ancestors { try await make(path, client) }
+        // It may have been left in the very last moment.
+        if let ending = client.ending { throw ending }
     }
 
     private static func make(_ path: String, _ client: ZooKeeperClient) async throws(TreeError) {

@@ -123,7 +123,7 @@ final class ZooKeeperClient: Sendable {
     private func reportWaiting() {
         report(
             Report(
-                .warning, "waiting for ZooKeeper", [("servers", configuration.servers), ("reason", lines.trouble)]))
+                .warning, "waiting for ZooKeeper", [("servers", configuration.servers), ("reason", lines.failure)]))
     }
 
     // MARK: - Requests
@@ -219,7 +219,7 @@ final class ZooKeeperClient: Sendable {
         }
         guard wasConnected else { return }
         report(
-            Report(.warning, "the connection to ZooKeeper is lost", [("session", hex(id)), ("reason", lines.trouble)]))
+            Report(.warning, "the connection to ZooKeeper is lost", [("session", hex(id)), ("reason", lines.failure)]))
     }
 
     private func end(_ error: TreeError) {

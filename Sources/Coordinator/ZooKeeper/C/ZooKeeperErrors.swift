@@ -17,7 +17,7 @@ enum ZooKeeperErrors {
     /// Whether the answer got lost, and the same request may be sent again if it changes nothing.
     static func isLoss(_ code: ZOO_ERRORS) -> Bool {
         switch code {
-        case ZCONNECTIONLOSS, ZOPERATIONTIMEOUT, ZSESSIONMOVED, ZTHROTTLEDOP: true
+        case ZCONNECTIONLOSS, ZOPERATIONTIMEOUT, ZSESSIONMOVED, ZTHROTTLEDOP, ZCLOSING: true
         default: false
         }
     }
