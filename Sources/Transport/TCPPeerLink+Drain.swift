@@ -31,7 +31,9 @@ extension LoopPeers {
     func onLoop<Result: Sendable>(_ body: @escaping @Sendable (LoopPeers) -> Result) async -> Result {
         if loop.isCurrent { return body(self) }
         return await withUnsafeContinuation { continuation in
-            loop.post { continuation.resume(returning: body(self)) }
+            if loop.postIfRunning({ continuation.resume(returning: body(self)) }) { return }
+            // Nothing else touches it any more.
+            continuation.resume(returning: body(self))
         }
     }
 }

@@ -99,7 +99,11 @@ extension TCPPeerLink {
         let connection = try loop.connection(to: peer)
         let id = try connection.reserve(type, body)
         return try await withTaskCancellationHandler {
-            await withUnsafeContinuation { connection.send(id, type, body, deadline, $0) }
+            await withUnsafeContinuation { continuation in
+                // A task without isolation and preference may have left the loop's thread.
+                if loop.loop.isCurrent { return connection.send(id, type, body, deadline, continuation) }
+                loop.loop.post { connection.send(id, type, body, deadline, continuation) }
+            }
         } onCancel: {
             // Later, even on this thread: the continuation is there by then.
             loop.loop.post { connection.cancel(id) }

@@ -47,6 +47,39 @@ import Testing
         }
     }
 
+    @Test func framesMayComeInPieces() async throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("pieces seed \(seed)")
+        try await withPair(b: { $0.frameLimit = 150_000 }) { pair in
+            pair.b.answer("echo") { request, _ throws(PeerError) in request }
+            try await onThread { () throws in
+                var random = Seeded(seed)
+                let raw = try RawPeer(port: pair.address.port)
+                try raw.greet()
+                for round in 0..<40 {
+                    let counts = [0, 1, 5000, 70_000, 140_000, 200_000].map { $0 + Int(random.next() % 50) }
+                    let whole = counts.enumerated().flatMap { index, count in
+                        request(UInt64(round << 32 | index), "echo", [UInt8](repeating: UInt8(index), count: count))
+                    }
+                    var rest = whole[...]
+                    while !rest.isEmpty {
+                        let piece = rest.prefix(1 + Int(random.next() % (round % 2 == 0 ? 20_000 : 200_000)))
+                        try raw.send(Array(piece))
+                        rest = rest.dropFirst(piece.count)
+                    }
+                    for _ in counts {
+                        let answer = try #require(try raw.receiveFrame())
+                        let index = Int(answer.id & 7)
+                        #expect(answer.id >> 32 == UInt64(round))
+                        #expect(answer.kind == (index == 5 ? Kind.error : Kind.response))
+                        guard index < 5 else { continue }
+                        #expect(answer.payload == [UInt8](repeating: UInt8(index), count: counts[index]))
+                    }
+                }
+            }
+        }
+    }
+
     @Test func garbageAndTruncatedBytesForWhoAnswers() async throws {
         let seed = UInt64.random(in: 0 ... .max)
         print("fuzz seed \(seed)")

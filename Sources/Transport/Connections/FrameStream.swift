@@ -142,6 +142,8 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
 
     private func take(_ frame: Frame) throws {
         switch frame.kind {
+        // Behind that much it would come too late, and be no surer sign.
+        case .ping where hasGreeted && stream.unsent > context.configuration.unsentLimit: break
         case .ping where hasGreeted: send(.pong, frame.id)
         case .pong where hasGreeted: break
         default: try owner?.frameStreamReceived(frame)

@@ -173,8 +173,7 @@ final class IncomingConnection: FrameStreamOwner, @unchecked Sendable {
 
     func frameStreamClosed(_ reason: String) {
         if case .greeting = state {
-            context.report(
-                Report(.warning, "a peer's connection came to nothing", [("node", asking), ("reason", reason)]))
+            peers.reportStranger([("node", asking), ("address", frames.stream.remote), ("reason", reason)])
         }
         state = .closed
         for task in running.forgetAll() { task.cancel() }
