@@ -12,6 +12,7 @@ extension TCPPeerLink {
         // Weakly: the timer must not keep a link that ended long before it.
         loops[0].loop.schedule(at: context.clock.monotonic.advanced(by: limit)) { [weak self] in self?.close() }
         await end { $0.drainIncoming() }
+        context.handlers.removeAll()
         await end { $0.drainOutgoing() }
     }
 

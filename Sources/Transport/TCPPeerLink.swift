@@ -62,9 +62,11 @@ public final class TCPPeerLink: PeerLink {
         _ body: @escaping @Sendable (_ request: [UInt8], _ deadline: MonotonicTime) async throws(PeerError) -> [UInt8]
     ) { context.handlers.add(type, body) }
 
-    /// Ends everything as it stands: requests that wait fail with `lost`, handlers are cancelled. Can be called again.
+    /// Ends everything as it stands: requests that wait fail with `lost`, handlers are cancelled, and what answers requests
+    /// is let go. Can be called again.
     public func close() {
         listener.close()
+        context.handlers.removeAll()
         for loop in loops { loop.loop.post { loop.close() } }
     }
 

@@ -2,6 +2,7 @@ import AffinityCore
 import AffinityNet
 import AffinityTestSupport
 import AffinityTransport
+import Glibc
 import Testing
 
 @Suite struct DrainTests {
@@ -84,6 +85,37 @@ import Testing
             #expect(try await error.code == .lost)
             try await gate.waitForCancelled(1)
             await pair.b.drain(within: .milliseconds(30))
+        }
+    }
+
+    @Test func whoIsSlowGetsItsAnswers() async throws {
+        try await withPair(b: {
+            $0.lingerTime = .milliseconds(300)
+            $0.unsentLimit = 1 << 28
+        }) { pair in
+            pair.b.answer("large") { _, _ throws(PeerError) in [UInt8](repeating: 1, count: 1 << 20) }
+            pair.b.answer("echo") { request, _ throws(PeerError) in request }
+            let raw = try await onThread { () throws in
+                let raw = try RawPeer(port: pair.address.port)
+                try raw.greet()
+                for number in 0..<30 { try raw.send(request(UInt64(number), "large")) }
+                try raw.expect(Kind.response)
+                return raw
+            }
+            async let drained: Void = pair.b.drain(within: .seconds(20))
+            // Until the other asker has been told.
+            while (try? await pair.ask("echo")) != nil {}
+            try await onThread { () throws in
+                try raw.send(frame(Kind.goodbye))
+                var answers = 1
+                while let next = try raw.receiveFrame() {
+                    if next.kind == Kind.response { answers += 1 }
+                    // Longer, in all, than the other side may take to end.
+                    usleep(20_000)
+                }
+                #expect(answers == 30)
+            }
+            await drained
         }
     }
 
