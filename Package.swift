@@ -106,6 +106,9 @@ let package = Package(
 
         // What several of the tests use: an HTTP client, processes, folders, waiting.
         .target(name: "AffinityTestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        // Does to a cluster what machines do: scripts/faults runs it.
+        program(
+            "ClusterFaults", path: "Tests/ClusterFaults", ["AffinityCore", "AffinityTesting", "AffinityTestSupport"]),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",
