@@ -128,7 +128,7 @@ final class Run {
 
     /// Reads every key of a round once more, now that nobody writes, and checks the round's history.
     private func settle(_ load: Load) throws {
-        try cluster.waitUntilWhole(within: Self.recovery)
+        try cluster.waitUntilWhole(within: Self.recovery, isAtRest: true)
         for (key, operations) in load.history.byKey {
             guard let node = cluster.running.randomElement(using: &random) else { throw Failure("there is no node") }
             let reader = Client(0, node, load.history, complaints) { [] }
@@ -144,7 +144,7 @@ final class Run {
 
     /// Nothing is in flight, and no fault is left: everything is as it was acknowledged, everywhere.
     private func checkEnd() throws {
-        try cluster.waitUntilWhole(within: Self.recovery)
+        try cluster.waitUntilWhole(within: Self.recovery, isAtRest: true)
         let nodes = cluster.running
         for difference in try Replicas.differences(nodes).prefix(20) { complaints.add(difference) }
         guard let node = nodes.first else { throw Failure("there is no node") }

@@ -64,16 +64,17 @@ final class Cluster: Sendable {
 
     // MARK: - States
 
-    /// Returns when every node that runs is ready, every partition has all its replicas, and they are level.
+    /// Returns when every node that runs is ready, and every partition has all its replicas.
     ///
+    /// - Parameter isAtRest: whether nobody writes, so that replicas become level and nothing stays on its way.
     /// - Returns: what was last in the way.
     @discardableResult
-    func waitUntilWhole(within seconds: Double) throws -> String {
+    func waitUntilWhole(within seconds: Double, isAtRest: Bool = false) throws -> String {
         var last: [String] = []
         var former = ""
         do {
             try waitUntil("the system to be whole", within: seconds) {
-                last = obstacles
+                last = obstacles(isAtRest: isAtRest)
                 if last.isEmpty { return true }
                 former = last[0]
                 usleep(20_000)
@@ -84,7 +85,7 @@ final class Cluster: Sendable {
     }
 
     /// What keeps the system from being whole.
-    private var obstacles: [String] {
+    private func obstacles(isAtRest: Bool) -> [String] {
         let running = running
         var statuses: [String: NodeStatus] = [:]
         for node in running {
@@ -93,7 +94,7 @@ final class Cluster: Sendable {
         }
         return (0..<options.partitions).flatMap { number in
             let seen = statuses.mapValues { $0.partitions[number] }
-            return obstacle(seen, replicas: min(options.replicas, running.count)).map { reason in
+            return obstacle(seen, replicas: min(options.replicas, running.count), isAtRest).map { reason in
                 [
                     "partition \(number) \(reason): "
                         + seen.sorted { $0.key < $1.key }.map { "\($0.key) says \($0.value)" }.joined(separator: ", ")
@@ -103,7 +104,7 @@ final class Cluster: Sendable {
     }
 
     /// What is wrong with a partition as each node sees it.
-    private func obstacle(_ seen: [String: NodeStatus.Partition], replicas: Int) -> String? {
+    private func obstacle(_ seen: [String: NodeStatus.Partition], replicas: Int, _ isAtRest: Bool) -> String? {
         let masters = seen.filter { $0.value.role == "master" }
         let standbys = seen.filter { $0.value.role == "standby" }
         guard masters.count == 1, let master = masters.first, master.value.state == "serving" else {
@@ -113,7 +114,7 @@ final class Cluster: Sendable {
         for (_, partition) in seen {
             if partition.master != master.key { return "has another master for one" }
             if partition.next?.isEmpty == false { return "moves" }
-            if partition.lag != 0 || partition.inFlight != 0 { return "is not level" }
+            if isAtRest, partition.lag != 0 || partition.inFlight != 0 { return "is not level" }
         }
         return standbys.allSatisfy { $0.value.state == "standby" } ? nil : "has standbys that are none yet"
     }
