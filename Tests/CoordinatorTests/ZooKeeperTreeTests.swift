@@ -1,8 +1,9 @@
 import AffinityCore
 import AffinityTestSupport
-import AffinityZooKeeper
 import Foundation
 import Testing
+
+@testable import AffinityZooKeeper
 
 /// What is special to a tree that is in a real ZooKeeper.
 @Suite(.enabled(if: ZooKeeperServers.isAvailable), .timeLimit(.minutes(5))) struct ZooKeeperTreeTests {
@@ -50,7 +51,9 @@ import Testing
             }
             #expect(error?.code == .refused, "\(servers)")
         }
-        for servers in ["a", "a:1/", "a,b:1/c"] { try ZooKeeperConfiguration(servers: servers).validate() }
+        #expect(try ServerList("a") == ServerList("a:2181/"))
+        #expect(try ServerList("a,b:1,[::1]:5,[fe80::1]/c/d").hosts == "a:2181,b:1,::1:5,fe80::1:2181")
+        #expect(try ServerList("a/c/d").ancestors == ["/c", "/c/d"])
         var configuration = ZooKeeperConfiguration(servers: "a")
         configuration.credentials = .init(user: "a:b", password: "hidden")
         let error = #expect(throws: TreeError.self) { try configuration.validate() }
@@ -173,6 +176,27 @@ import Testing
         await other.close()
         #expect(watches.count == 3)
         #expect(fixture.reports.messages.filter { $0 == "the session with ZooKeeper has expired" }.count == 1)
+    }
+
+    @Test func aSessionWithTooManyWatchesEndsWithItsConnection() async throws {
+        let fixture = try await ZooKeeperFixture.start()
+        let tree = try fixture.tree(at: "127.0.0.1:\(fixture.relay.port)/a") { $0.maxRequestBytes = 1_000 }
+        let session = try await tree.open()
+        let calls = Calls()
+        // Each path counts once, however many watch it.
+        for number in 0..<200 { _ = try await session.read("/\(number % 10)", onChange: calls.call) }
+        fixture.relay.cut()
+        fixture.relay.mend()
+        #expect(try await session.read("/") != nil)
+        for _ in 0..<200 { _ = try await session.children(of: "/", onChange: calls.call) }
+        for number in 0..<200 { _ = try await session.read("/\(number)", onChange: calls.call) }
+        fixture.relay.cut()
+        fixture.relay.mend()
+        await session.ended()
+        await calls.wait(for: 600)
+        #expect(await code { _ = try await session.read("/") } == .ended)
+        #expect(fixture.reports.messages.contains { $0.contains("too many watches") })
+        await session.close()
     }
 
     @Test func sessionsThatExpireAmongManyRequests() async throws {

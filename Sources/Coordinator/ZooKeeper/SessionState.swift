@@ -16,6 +16,12 @@ struct SessionState {
         case ended
     }
 
+    /// Who is to be told of a change.
+    private struct Watch {
+        var question: ZooKeeperRequest.Question
+        var onChange: @Sendable () -> Void
+    }
+
     /// What is to be done when the lock has been given back.
     struct Effects {
         var answers: [(request: ZooKeeperRequest, outcome: ZooKeeperRequest.Outcome)] = []
@@ -41,7 +47,7 @@ struct SessionState {
     private var abandoned: [ObjectIdentifier: ZooKeeperRequest] = [:]
     /// Reads whose answers got lost with the connection.
     private var lost: [ZooKeeperRequest] = []
-    private var watches: [UInt: @Sendable () -> Void] = [:]
+    private var watches: [UInt: Watch] = [:]
     private var lastWatch: UInt = 0
     private var openWaiters: [CheckedContinuation<Void, Never>] = []
     private var endWaiters: [CheckedContinuation<Void, Never>] = []
@@ -54,10 +60,10 @@ struct SessionState {
     // MARK: - Requests
 
     /// The number under which the watch of a request is known to C; 0 if it has none.
-    mutating func register(_ onChange: (@Sendable () -> Void)?) -> UInt {
+    mutating func register(_ question: ZooKeeperRequest.Question, _ onChange: (@Sendable () -> Void)?) -> UInt {
         guard let onChange, !isOver else { return 0 }
         lastWatch += 1
-        watches[lastWatch] = onChange
+        watches[lastWatch] = Watch(question: question, onChange: onChange)
         return lastWatch
     }
 
@@ -115,7 +121,21 @@ struct SessionState {
 
     // MARK: - Watches
 
-    mutating func fire(_ watch: UInt) -> (@Sendable () -> Void)? { watches.removeValue(forKey: watch) }
+    mutating func fire(_ watch: UInt) -> (@Sendable () -> Void)? { watches.removeValue(forKey: watch)?.onChange }
+
+    /// How long the request is with which C sets all watches again: it names each path once for its node and once for
+    /// its children.
+    var watchedBytes: Int {
+        var (nodes, parents) = (Set<String>(), Set<String>())
+        for watch in watches.values {
+            switch watch.question {
+            case .node(let path), .existence(let path): nodes.insert(path)
+            case .names(let path): parents.insert(path)
+            case .changes: break
+            }
+        }
+        return nodes.reduce(0) { $0 + $1.utf8.count + 4 } + parents.reduce(0) { $0 + $1.utf8.count + 4 }
+    }
 
     // MARK: - The course of the session
 
@@ -147,7 +167,7 @@ struct SessionState {
         guard phase != .ended else { return Effects() }
         phase = .ended
         if ending == nil { ending = error }
-        var effects = Effects(watches: watches.sorted { $0.key < $1.key }.map(\.value), wakesKeeper: true)
+        var effects = Effects(watches: watches.sorted { $0.key < $1.key }.map(\.value.onChange), wakesKeeper: true)
         watches = [:]
         failUnsent(&effects)
         for request in sent.values {

@@ -21,13 +21,15 @@ public struct ZooKeeperConfiguration: Sendable {
 
     /// The servers, and the node that the tree is below: `host:port,host:port/a/b`.
     ///
-    /// The port is 2181 where none is given. The node is made where there is none; without one, the tree is the whole.
+    /// The port is 2181 where none is given; an address of IPv6 stands in brackets. The node is made where there is none; without one, the tree is the whole.
     public var servers: String
     /// How long the servers may hear nothing of a session before they end it; they decide, within their own limits.
     public var sessionTimeout = Duration.seconds(10)
     /// If there are credentials, only they open what is made with them, also for reading. Otherwise everybody may.
     public var credentials: Credentials?
     /// The largest request. A server drops the connection of whoever sends more than its `jute.maxbuffer`, 1 MiB.
+    ///
+    /// Also the limit of all paths that are watched: they are sent together when a connection is made anew.
     public var maxRequestBytes = (1 << 20) - (16 << 10)
 
     /// These servers, with the defaults for everything else.
@@ -68,14 +70,22 @@ struct ServerList: Sendable, Equatable {
     }
 
     private static func host(_ text: Substring, in list: String) throws(TreeError) -> String {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        let hasPort = parts.count > 1
-        let port = hasPort ? UInt16(parts[parts.count - 1]) : 2181
-        let isClean = text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f }
-        guard isClean, !parts[0].isEmpty, parts.count <= 2, let port, port > 0 else {
+        let (name, port) = parts(text)
+        let isClean = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "[") }
+        guard isClean, !name.isEmpty, let port = port.map({ UInt16($0) }) ?? 2181, port > 0 else {
             throw TreeError(.refused, "ZooKeeper servers \"\(list)\": \"\(text)\" is not host:port")
         }
-        return hasPort ? String(text) : "\(text):\(port)"
+        return "\(name):\(port)"
+    }
+
+    /// The name and the text of the port, if there is one. An address of IPv6 stands in brackets, but not for C.
+    private static func parts(_ text: Substring) -> (name: Substring, port: Substring?) {
+        if text.first == "[", let end = text.firstIndex(of: "]") {
+            let rest = text[text.index(after: end)...]
+            return (text[..<end].dropFirst(), rest.isEmpty ? nil : rest.first == ":" ? rest.dropFirst() : "")
+        }
+        guard let colon = text.firstIndex(of: ":") else { return (text, nil) }
+        return (text[..<colon], text[text.index(after: colon)...])
     }
 
     /// The paths of the nodes that have to be there before the tree can be used, the topmost first.

@@ -136,7 +136,7 @@ final class ZooKeeperClient: Sendable {
     ) async throws(TreeError) -> ZooKeeperRequest.Answer {
         let outcome = await withCheckedContinuation { continuation in
             let effects = guarded.withLock { guarded in
-                let watch = guarded.session.register(onChange)
+                let watch = guarded.session.register(question, onChange)
                 let request = ZooKeeperRequest(question, self, watch: watch, continuation)
                 var effects = guarded.session.submit(request)
                 send(&guarded, &effects)
@@ -200,6 +200,8 @@ final class ZooKeeperClient: Sendable {
         report(Report(.info, "connected to ZooKeeper", [("session", hex(id)), ("timeout", "\(timeout)")]))
         // Before any request. It fails only if the connection is gone again; then it is done on the next one.
         guard authenticate(pointer) else { return }
+        let watched = guarded.withLock { $0.session.watchedBytes }
+        guard watched <= configuration.maxRequestBytes else { return giveUp(watched) }
         step(lending: pointer) { $0.connect(id: id, timeout: timeout) }
     }
 
@@ -210,6 +212,15 @@ final class ZooKeeperClient: Sendable {
         let isAuthenticated = pointer.authenticate(credentials)
         guarded.withLock { $0.isAuthenticated = isAuthenticated }
         return isAuthenticated
+    }
+
+    /// The server will drop the connection, and so again on every new one, each of which keeps the session alive.
+    private func giveUp(_ watched: Int) {
+        end(
+            TreeError(
+                .ended,
+                "the session with ZooKeeper has too many watches for a new connection: \(watched) bytes of paths, "
+                    + "\(configuration.maxRequestBytes) are possible"))
     }
 
     private func disconnect() {
