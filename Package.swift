@@ -96,10 +96,19 @@ let package = Package(
         program("LoadBenchmark", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
         .executableTarget(
             name: "KafkaClientBenchmark", path: "Benchmarks/KafkaClient", linkerSettings: [.linkedLibrary("rdkafka")]),
+        program(
+            "TransportBenchmark", path: "Benchmarks/Transport",
+            ["AffinityTransport", "AffinityNet", "AffinityCore", "AffinityBenchmarkSupport"]),
+        .executableTarget(
+            name: "TransportLimitBenchmark", path: "Benchmarks/TransportLimit",
+            linkerSettings: [.linkedLibrary("pthread")]),
         program("SyncedWritesBenchmark", path: "Benchmarks/SyncedWrites", ["CRocksDB", "AffinityBenchmarkSupport"]),
 
         // What several of the tests use: an HTTP client, processes, folders, waiting.
         .target(name: "AffinityTestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        // Does to a cluster what machines do: scripts/faults runs it.
+        program(
+            "ClusterFaults", path: "Tests/ClusterFaults", ["AffinityCore", "AffinityTesting", "AffinityTestSupport"]),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",

@@ -77,7 +77,9 @@ public struct NodeConfiguration: Sendable {
         init(_ coordinator: ConfigurationReader, _ node: ConfigurationReader) {
             connect = coordinator.string(
                 "connect", default: "",
-                doc: "ZooKeeper: the servers, host:port each, with commas between; a /path behind them is put before all.")
+                doc:
+                    "ZooKeeper: the servers, host:port each, with commas between; a /path behind them is put before all."
+            )
             session = coordinator.duration(
                 "session", default: .seconds(4), in: .milliseconds(200) ... .seconds(600),
                 doc:
@@ -90,7 +92,8 @@ public struct NodeConfiguration: Sendable {
                 doc: "ZooKeeper: how long a node that went away keeps its replicas, so that a restart moves nothing.")
             handovers = coordinator.integer(
                 "handovers", default: 16, in: 1...1024, unit: "partitions",
-                doc: "ZooKeeper: how many partitions a node hands over at a time; four times as many warm up at a time.")
+                doc: "ZooKeeper: how many partitions a node hands over at a time; four times as many warm up at a time."
+            )
             weight = node.integer(
                 "weight", default: 1, in: 1...65_536,
                 doc: "How much of the data the node is to hold, in relation to other nodes.")

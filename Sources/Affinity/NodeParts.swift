@@ -114,7 +114,8 @@ final class NodeParts: Sendable {
             return try KeptLock(folder: settings.data)
         }
         var linking = PeerLinkConfiguration(
-            system: settings.system, node: settings.id, secret: settings.zookeeper.secret.map { Array($0.reveal().utf8) })
+            system: settings.system, node: settings.id,
+            secret: settings.zookeeper.secret.map { Array($0.reveal().utf8) })
         linking.frameLimit = Self.maxRecordBytes(settings) + (16 << 10)
         let link = try TCPPeerLink(group: loops, configuration: linking, clock: clock, report: log.reporter)
         self.link.set(link)

@@ -6,6 +6,7 @@ internal import Synchronization
 /// Counting is over all partitions, in the order of the calls. Every method can be called on any thread.
 public final class FaultyChangeLog: ChangeLog {
     struct State {
+        var openCount = 0
         var appendFault: Fault?
         var readFault: (after: Int, error: LogError)?
         var isDelaying = false
@@ -64,6 +65,9 @@ public final class FaultyChangeLog: ChangeLog {
         }
     }
 
+    /// How often a partition was opened.
+    public var openCount: Int { state.withLock { $0.openCount } }
+
     // MARK: - ChangeLog
 
     /// Opens the partition in the log behind.
@@ -71,6 +75,7 @@ public final class FaultyChangeLog: ChangeLog {
         _ partition: PartitionID, changelogs: [ChangeLogDeclaration], executor: any EventExecutor,
         acknowledge: @escaping @Sendable ([LogAck]) -> Void
     ) async throws(LogError) -> any PartitionLog {
+        state.withLock { $0.openCount += 1 }
         let opened = FaultyPartitionLog(self, AckGate(executor: executor, acknowledge: acknowledge))
         opened.base = try await base.open(partition, changelogs: changelogs, executor: executor) {
             // Weak: the log behind belongs to `opened`, and holds this closure.

@@ -1,9 +1,12 @@
 #include "acceptor.hpp"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <string>
 
 using boost::asio::ip::tcp;
@@ -31,6 +34,16 @@ int listen_at(const addrinfo &address) {
     return fd;
 }
 }  // namespace
+
+size_t write_address(const sockaddr_in6 &v6, char *buffer, size_t capacity) {
+    char address[INET6_ADDRSTRLEN] = "";
+    bool is_v6 = v6.sin6_family == AF_INET6;
+    auto v4 = reinterpret_cast<const sockaddr_in *>(&v6);
+    inet_ntop(is_v6 ? AF_INET6 : AF_INET, is_v6 ? (const void *)&v6.sin6_addr : &v4->sin_addr, address, sizeof address);
+    int port = ntohs(is_v6 ? v6.sin6_port : v4->sin_port);
+    int n = snprintf(buffer, capacity, is_v6 ? "[%s]:%d" : "%s:%d", address, port);
+    return std::min(size_t(std::max(n, 0)), capacity - 1);
+}
 
 int Listening::open(const char *host, uint16_t wanted, bool &resolver) {
     addrinfo hints{};

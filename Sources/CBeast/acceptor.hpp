@@ -18,6 +18,9 @@ struct AcceptSink {
     virtual void accepted(int descriptor, const sockaddr_in6 &remote) = 0;
 };
 
+/// Writes "address:port" and gives its length.
+size_t write_address(const sockaddr_in6 &address, char *buffer, size_t capacity);
+
 /// A listening socket that is not yet served.
 struct Listening {
     int descriptor = -1;

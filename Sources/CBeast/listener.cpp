@@ -77,8 +77,7 @@ private:
     void hand_over(Handover *handover) {
         auto run = [](void *box, void *) {
             auto h = static_cast<Handover *>(box);
-            auto stream = new cb_stream(
-                *h->loop, h->descriptor, h->remote.sin6_family == AF_INET6, std::move(h->place));
+            auto stream = new cb_stream(*h->loop, h->descriptor, h->remote, std::move(h->place));
             h->listener->accepted_(h->listener->context_, h->loop->context, stream);
             h->listener->release();
             delete h;

@@ -2,12 +2,11 @@
 //
 // Beast parses it, but lets through much that another HTTP implementation on the way may read in another way (request
 // smuggling): so every line is checked here first, byte by byte, and what the fields say about the body's length after.
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
+#include "acceptor.hpp"
 #include "characters.hpp"
 #include "exchange.hpp"
 
@@ -264,13 +263,6 @@ size_t cb_exchange_find(const cb_exchange *x, const void *name, size_t count, si
 }
 
 size_t cb_exchange_remote(const cb_exchange *x, char *buffer, size_t capacity) {
-    char address[INET6_ADDRSTRLEN] = "";
-    bool is_v6 = x->remote.sin6_family == AF_INET6;
-    auto v4 = reinterpret_cast<const sockaddr_in *>(&x->remote);
-    inet_ntop(is_v6 ? AF_INET6 : AF_INET, is_v6 ? (const void *)&x->remote.sin6_addr : &v4->sin_addr, address,
-              sizeof address);
-    int port = ntohs(is_v6 ? x->remote.sin6_port : v4->sin_port);
-    int n = snprintf(buffer, capacity, is_v6 ? "[%s]:%d" : "%s:%d", address, port);
-    return std::min(size_t(std::max(n, 0)), capacity - 1);
+    return cb::write_address(x->remote, buffer, capacity);
 }
 }

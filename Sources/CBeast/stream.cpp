@@ -5,18 +5,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <string>
 #include <utility>
+
+#include "acceptor.hpp"
 
 using boost::asio::ip::tcp;
 
 cb_stream::cb_stream(cb_loop &loop) : keeper_(loop), loop_(loop), socket_(loop.io) { retain(); }
 
-cb_stream::cb_stream(cb_loop &loop, int descriptor, bool is_v6, cb::Place place) : cb_stream(loop) {
+cb_stream::cb_stream(cb_loop &loop, int descriptor, const sockaddr_in6 &remote, cb::Place place) : cb_stream(loop) {
+    remote_ = remote;
     place_ = std::move(place);
     accepted_ = true;
     boost::system::error_code error;
-    socket_.assign(is_v6 ? tcp::v6() : tcp::v4(), descriptor, error);
+    socket_.assign(remote.sin6_family == AF_INET6 ? tcp::v6() : tcp::v4(), descriptor, error);
     if (error) ::close(descriptor);
 }
 
@@ -247,6 +251,9 @@ void cb_stream_connect(cb_stream *stream, cb_addresses *addresses) {
 uint8_t *cb_stream_append(cb_stream *stream, size_t count) { return stream->append(count); }
 size_t cb_stream_unsent(const cb_stream *stream) { return stream->unsent(); }
 uint64_t cb_stream_sent(const cb_stream *stream) { return stream->sent(); }
+size_t cb_stream_remote(const cb_stream *stream, char *buffer, size_t capacity) {
+    return cb::write_address(stream->remote(), buffer, capacity);
+}
 uint64_t cb_stream_writes(const cb_stream *stream) { return stream->writes(); }
 void cb_stream_tell_below(cb_stream *stream, size_t count) { stream->tell_below(count); }
 void cb_stream_pause(cb_stream *stream) { stream->pause(); }

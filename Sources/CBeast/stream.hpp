@@ -24,7 +24,7 @@ using Place = std::shared_ptr<void>;
 struct cb_stream final : cb::Closable, cb::Sender {
     explicit cb_stream(cb_loop &loop);
     /// Takes the descriptor.
-    cb_stream(cb_loop &loop, int descriptor, bool is_v6, cb::Place place);
+    cb_stream(cb_loop &loop, int descriptor, const sockaddr_in6 &remote, cb::Place place);
     ~cb_stream() override;
 
     cb_loop &loop() { return loop_; }
@@ -40,6 +40,7 @@ struct cb_stream final : cb::Closable, cb::Sender {
     void flush() override;
 
     size_t unsent() const { return out_.count(); }
+    const sockaddr_in6 &remote() const { return remote_; }
     uint64_t sent() const { return sent_; }
     uint64_t writes() const { return writes_; }
 
@@ -56,6 +57,7 @@ private:
     Keeper keeper_;  // first, so destroyed last: the context must outlive the members
     cb_loop &loop_;
     tcp::socket socket_;
+    sockaddr_in6 remote_{};
     void *context_ = nullptr;
     const cb_stream_events *events_ = nullptr;
     State state_ = State::fresh;

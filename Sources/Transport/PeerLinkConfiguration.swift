@@ -39,7 +39,8 @@ public struct PeerLinkConfiguration: Sendable {
     public var retryTime: Duration = .milliseconds(50)
     /// The longest that a peer is left alone. Default 2 s.
     public var retryTimeLimit: Duration = .seconds(2)
-    /// How long, at the end of a connection, the other side may take to end it too. Default 1 s.
+    /// How long, at the end of a connection, the other side may take to end it too, or to take anything of what is still
+    /// to be sent. Default 1 s.
     public var lingerTime: Duration = .seconds(1)
 
     /// The defaults, for a node of a system.

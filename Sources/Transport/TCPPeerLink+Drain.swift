@@ -12,6 +12,7 @@ extension TCPPeerLink {
         // Weakly: the timer must not keep a link that ended long before it.
         loops[0].loop.schedule(at: context.clock.monotonic.advanced(by: limit)) { [weak self] in self?.close() }
         await end { $0.drainIncoming() }
+        context.handlers.removeAll()
         await end { $0.drainOutgoing() }
     }
 
@@ -31,7 +32,9 @@ extension LoopPeers {
     func onLoop<Result: Sendable>(_ body: @escaping @Sendable (LoopPeers) -> Result) async -> Result {
         if loop.isCurrent { return body(self) }
         return await withUnsafeContinuation { continuation in
-            loop.post { continuation.resume(returning: body(self)) }
+            if loop.postIfRunning({ continuation.resume(returning: body(self)) }) { return }
+            // Nothing else touches it any more.
+            continuation.resume(returning: body(self))
         }
     }
 }

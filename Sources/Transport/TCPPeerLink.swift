@@ -62,9 +62,11 @@ public final class TCPPeerLink: PeerLink {
         _ body: @escaping @Sendable (_ request: [UInt8], _ deadline: MonotonicTime) async throws(PeerError) -> [UInt8]
     ) { context.handlers.add(type, body) }
 
-    /// Ends everything as it stands: requests that wait fail with `lost`, handlers are cancelled. Can be called again.
+    /// Ends everything as it stands: requests that wait fail with `lost`, handlers are cancelled, and what answers requests
+    /// is let go. Can be called again.
     public func close() {
         listener.close()
+        context.handlers.removeAll()
         for loop in loops { loop.loop.post { loop.close() } }
     }
 
@@ -99,7 +101,11 @@ extension TCPPeerLink {
         let connection = try loop.connection(to: peer)
         let id = try connection.reserve(type, body)
         return try await withTaskCancellationHandler {
-            await withUnsafeContinuation { connection.send(id, type, body, deadline, $0) }
+            await withUnsafeContinuation { continuation in
+                // A task without isolation and preference may have left the loop's thread.
+                if loop.loop.isCurrent { return connection.send(id, type, body, deadline, continuation) }
+                loop.loop.post { connection.send(id, type, body, deadline, continuation) }
+            }
         } onCancel: {
             // Later, even on this thread: the continuation is there by then.
             loop.loop.post { connection.cancel(id) }

@@ -91,6 +91,8 @@ import Testing
             (AskError(.unknown, .notReady, "x"), 504), (AskError(.notApplied, .draining, "x"), 503),
             (AskError(.unknown, .draining, "x"), 504), (AskError(.notApplied, .deadline, "x"), 503),
             (AskError(.unknown, .deadline, "x"), 504), (AskError(.notApplied, .repeated, "x"), 422),
+            (AskError(.notApplied, .moved, "x"), 503), (AskError(.unknown, .moved, "x"), 504),
+            (AskError(.unknown, .overloaded, "x"), 504),
             (AskError(.notApplied, .failed, "x"), 500), (AskError(.unknown, .failed, "x"), 504),
             (AskError(rejected: Rejected(.invalid, "x"), reached: nil), 400),
             (AskError(rejected: Rejected(.notFound, "x"), reached: nil), 404),

@@ -67,14 +67,26 @@ package final class KafkaCluster: Sendable {
     package func stop(_ number: Int) throws { try end(number, SIGTERM) }
 
     private func end(_ number: Int, _ signal: Int32) throws {
-        guard let pid = pid_t(try text("\(number)/pid")) else { throw Failure("no pid of broker \(number)") }
-        // The script starts each broker as a group of its own.
-        Glibc.kill(-pid, signal)
+        let pid = try self.signal(number, signal)
         try waitUntil("the end of broker \(number)") { Glibc.kill(pid, 0) != 0 }
     }
 
     /// Starts broker `number` again after it was killed.
     package func start(_ number: Int) throws { _ = try Self.run(["broker", folder, "\(number)"]) }
+
+    /// Lets broker `number` do nothing for a while.
+    package func pause(_ number: Int) throws { try signal(number, SIGSTOP) }
+
+    /// Lets a broker that was paused go on.
+    package func resume(_ number: Int) throws { try signal(number, SIGCONT) }
+
+    @discardableResult
+    private func signal(_ number: Int, _ signal: Int32) throws -> pid_t {
+        guard let pid = pid_t(try text("\(number)/pid")) else { throw Failure("no pid of broker \(number)") }
+        // The script starts each broker as a group of its own.
+        Glibc.kill(-pid, signal)
+        return pid
+    }
 
     private func text(_ file: String) throws -> String {
         try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)

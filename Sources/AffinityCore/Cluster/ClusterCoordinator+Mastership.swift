@@ -177,9 +177,9 @@ extension ClusterCoordinator {
 
     /// Chooses which masterships are handed over now: a bounded number at a time.
     func chooseHandovers(_ current: Current) {
-        let own = slots.keys.filter { view.master($0)?.owner == current.session.id }
-        retiring.formIntersection(own)
-        for partition in own.sorted(by: { ($0.keyspace, $0.number) < ($1.keyspace, $1.number) }) {
+        let masters = slots.keys.filter { view.master($0)?.owner == current.session.id }
+        retiring.formIntersection(masters)
+        for partition in masters.sorted(by: { ($0.keyspace, $0.number) < ($1.keyspace, $1.number) }) {
             guard retiring.count < configuration.concurrency else { break }
             guard !retiring.contains(partition), !releasing.contains(partition) else { continue }
             if hasLongFailed(partition, current) {
@@ -188,7 +188,10 @@ extension ClusterCoordinator {
             }
             guard view.isLevel(name, partition), let better = view.betterMaster(than: name, partition) else { continue }
             let now = clock.monotonic
-            if let distrust = distrusted[partition], distrust.node == better, now < distrust.until { continue }
+            let isLeaving = own.isDraining || !view.hosts(partition).contains(name)
+            if !isLeaving, let distrust = distrusted[partition], distrust.node == better, now < distrust.until {
+                continue
+            }
             // Who comes back from there within a minute is not sent there again at once.
             distrusted[partition] = (better, now.advanced(by: .seconds(60)))
             retiring.insert(partition)

@@ -251,8 +251,7 @@ public actor ClusterCoordinator: Coordinator {
             for name in names where view.members[name] == nil { dirty.insert(.member(name)) }
         case (.member(let id), .node(let node)):
             view.members[id] = node.flatMap { NodeRecord(bytes: $0.data) }
-        case (.settings, .node(let node)):
-            view.settings = node.flatMap { SettingsRecord(bytes: $0.data) } ?? SettingsRecord()
+        case (.settings, .node(let node)): takeSettings(node)
         case (.planner, .node(let node)): planning.leader = .some(node?.owner)
         case (.assignment(let keyspace), .node(let node)):
             view.keyspaces[keyspace, default: ClusterView.Keyspace()].assignment =
@@ -267,6 +266,15 @@ public actor ClusterCoordinator: Coordinator {
             // It could not be read; the next tick tries again.
             planning.unread.insert(watched)
         }
+    }
+
+    /// Settings that cannot be read change nothing.
+    private func takeSettings(_ node: TreeNode?) {
+        guard let node else { return view.settings = SettingsRecord() }
+        guard let settings = SettingsRecord(bytes: node.data) else {
+            return report(Report(.error, "the settings of the cluster cannot be read", [("node", paths.settings)]))
+        }
+        view.settings = settings
     }
 
     // MARK: - Deciding

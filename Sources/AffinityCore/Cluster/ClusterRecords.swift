@@ -32,6 +32,22 @@ struct NodeRecord: ClusterRecord {
     /// By keyspace, the partitions whose replicas here are level with the log, and those that cannot go on.
     var level: [String: PartitionSet] = [:]
     var failed: [String: PartitionSet] = [:]
+
+    init(host: String, port: Int, weight: Int, keyspaces: [String]) {
+        (self.host, self.port, self.weight, self.keyspaces) = (host, port, weight, keyspaces)
+    }
+
+    /// Members that a node of another version does not write have their defaults.
+    init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: CodingKeys.self)
+        host = try members.decode(String.self, forKey: .host)
+        port = try members.decode(Int.self, forKey: .port)
+        weight = try members.decodeIfPresent(Int.self, forKey: .weight) ?? 1
+        keyspaces = try members.decodeIfPresent([String].self, forKey: .keyspaces) ?? []
+        isDraining = try members.decodeIfPresent(Bool.self, forKey: .isDraining) ?? false
+        level = try members.decodeIfPresent([String: PartitionSet].self, forKey: .level) ?? [:]
+        failed = try members.decodeIfPresent([String: PartitionSet].self, forKey: .failed) ?? [:]
+    }
 }
 
 /// `beats/<id>`, for ever: written again and again, so that others see that the node's lease may run (Q1).
@@ -85,6 +101,16 @@ package struct SettingsRecord: ClusterRecord {
     package var isPaused = false
     /// By keyspace and partition, the nodes that it is to be on.
     package var pins: [String: [Int: [String]]] = [:]
+
+    package init() {}
+
+    /// What is not said is as it is at first.
+    package init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: CodingKeys.self)
+        drained = try members.decodeIfPresent([String].self, forKey: .drained) ?? []
+        isPaused = try members.decodeIfPresent(Bool.self, forKey: .isPaused) ?? false
+        pins = try members.decodeIfPresent([String: [Int: [String]]].self, forKey: .pins) ?? [:]
+    }
 }
 
 /// Some partitions of a keyspace; in JSON a text like `0-3,7`.

@@ -140,7 +140,9 @@ public final class Service<P: Partition>: Sendable {
     @inlinable nonisolated(nonsending) func read<Q: Query>(
         _ query: Q, _ replica: PartitionReplica<P>, _ envelope: Envelope
     ) async throws(AskError) -> Answer<Q.Reply> {
-        guard router == nil || replica.serves.isSet else { return try await route(query, replica, envelope) }
+        guard replica.serves.isSet || (router == nil && envelope.staleness == nil) else {
+            return try await route(query, replica, envelope)
+        }
         do throws(AskError) {
             guard replica.executor.isCurrent, envelope.positions.isEmpty else {
                 return try await replica.read(query, envelope)

@@ -1,6 +1,6 @@
 /// Values as deterministic CBOR (RFC 8949, section 4.2), in which messages go from node to node.
 ///
-/// Bytes are byte strings wherever a `[UInt8]` or an `ArraySlice` of them is met; keyed containers are maps with text
+/// A `[UInt8]` is a byte string wherever it is met (a slice has no coding in Swift); keyed containers are maps with text
 /// keys. What is decoded has to be what the encoder writes and nothing else: the shortest heads and numbers, keys in
 /// order and each once, no tags, no indefinite lengths, nothing behind the end. Keys that nobody asks for are passed
 /// over, so that a newer node can say more. Equal values have equal bytes, but for sets, and dictionaries whose keys
@@ -14,9 +14,9 @@ package enum CBOR {
     /// - Throws: `CBORError` for what cannot be written, and with what the value's own encoding throws.
     package static func encode<T: Encodable>(_ value: T) throws(CBORError) -> [UInt8] {
         let writer = CBORWriter()
-        do { try writer.write(value, within: nil, CBORKey?.none) } catch { throw CBORError(wrapping: error) }
+        do { try writer.write(value, within: nil, nil) } catch { throw CBORError(wrapping: error) }
         if let failure = writer.failure { throw failure }
-        return writer.bytes
+        return writer.buffer.bytes
     }
 
     /// The value that `bytes` stand for; they may come from anywhere.
@@ -124,6 +124,12 @@ enum CBORKey: CodingKey {
 /// `value` itself if it is of type `Other`: for nothing where the compiler knows, and else for the comparison of two
 /// pointers, where a cast would take many times as long.
 @inline(__always) func identical<Value, Other>(_ value: Value, _ type: Other.Type) -> Other? {
-    // The same type has the same layout.
-    Value.self == type ? unsafeBitCast(value, to: type) : nil
+    Value.self == type ? same(value, type) : nil
+}
+
+/// `value` in the type's other name.
+///
+/// - Precondition: the two types are the same.
+@inline(__always) func same<Value, Other>(_ value: Value, _ type: Other.Type) -> Other {
+    unsafeBitCast(value, to: type)
 }

@@ -73,7 +73,7 @@ struct CBORCheck {
     }
 
     private func simple(_ first: UInt8, _ bits: UInt64) throws(CBORError) {
-        if [CBORHead.false, CBORHead.true, CBORHead.null].contains(first) { return }
+        if first == CBORHead.false || first == CBORHead.true || first == CBORHead.null { return }
         let number = CBORFloat(first: first, bits: bits)
         guard let value = number.value else { throw malformed("an unknown simple value") }
         guard CBORFloat(value) == number else { throw malformed("longer than it need be") }

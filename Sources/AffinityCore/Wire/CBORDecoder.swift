@@ -43,7 +43,7 @@ final class CBORDecoder: Decoder {
     /// How many elements this value has, and where the first begins.
     private func elements(_ major: CBORHead.Major, _ wanted: String) throws(CBORError) -> (count: Int, start: Int) {
         guard let (head, end) = bytes.head(at: place), head.major == major else {
-            throw mismatch(wanted, at: place, CBORKey?.none)
+            throw mismatch(wanted, at: place, nil)
         }
         return (Int(clamping: head.argument), end)
     }
@@ -53,40 +53,31 @@ final class CBORDecoder: Decoder {
     /// Reads the item at `place`.
     ///
     /// - Parameter key: where it stands within this value; `nil` if it is this value.
-    fileprivate func value<T: Decodable>(_ type: T.Type, at place: Int, _ key: (some CodingKey)?) throws -> T {
-        if let value = try atom(type, at: place, key) { return value }
-        return try T(from: CBORDecoder(bytes, at: place, within: self, key: key))
-    }
-
-    /// Reads a value that has no parts; `nil` if the type has. In calls with a type that is known only one of the lines
-    /// is left.
-    @inline(__always)
-    private func atom<T>(_ type: T.Type, at place: Int, _ key: (some CodingKey)?) throws(CBORError) -> T? {
-        if type == [UInt8].self { return identical(Array(try payload(.bytes, at: place, key)), type) }
+    fileprivate func value<T: Decodable>(_ type: T.Type, at place: Int, _ key: (any CodingKey)?) throws -> T {
+        if type == [UInt8].self { return same(Array(try payload(.bytes, at: place, key)), type) }
         if type == String.self {
-            return identical(String(decoding: try payload(.text, at: place, key), as: UTF8.self), type)
+            return same(String(decoding: try payload(.text, at: place, key), as: UTF8.self), type)
         }
-        if type == Int.self { return identical(try integer(Int.self, at: place, key), type) }
-        if type == UInt64.self { return identical(try integer(UInt64.self, at: place, key), type) }
-        if type == Bool.self { return identical(try bool(at: place, key), type) }
-        if type == Double.self { return identical(try float(Double.self, at: place, key), type) }
-        if type == ArraySlice<UInt8>.self { return identical(try payload(.bytes, at: place, key), type) }
-        if type == Int64.self { return identical(try integer(Int64.self, at: place, key), type) }
-        if type == Int32.self { return identical(try integer(Int32.self, at: place, key), type) }
-        if type == Int16.self { return identical(try integer(Int16.self, at: place, key), type) }
-        if type == Int8.self { return identical(try integer(Int8.self, at: place, key), type) }
-        if type == UInt.self { return identical(try integer(UInt.self, at: place, key), type) }
-        if type == UInt32.self { return identical(try integer(UInt32.self, at: place, key), type) }
-        if type == UInt16.self { return identical(try integer(UInt16.self, at: place, key), type) }
-        if type == UInt8.self { return identical(try integer(UInt8.self, at: place, key), type) }
-        if type == Float.self { return identical(try float(Float.self, at: place, key), type) }
-        return nil
+        if type == Int.self { return same(try integer(Int.self, at: place, key), type) }
+        if type == UInt64.self { return same(try integer(UInt64.self, at: place, key), type) }
+        if type == Bool.self { return same(try bool(at: place, key), type) }
+        if type == Double.self { return same(try float(Double.self, at: place, key), type) }
+        if type == Int64.self { return same(try integer(Int64.self, at: place, key), type) }
+        if type == Int32.self { return same(try integer(Int32.self, at: place, key), type) }
+        if type == Int16.self { return same(try integer(Int16.self, at: place, key), type) }
+        if type == Int8.self { return same(try integer(Int8.self, at: place, key), type) }
+        if type == UInt.self { return same(try integer(UInt.self, at: place, key), type) }
+        if type == UInt32.self { return same(try integer(UInt32.self, at: place, key), type) }
+        if type == UInt16.self { return same(try integer(UInt16.self, at: place, key), type) }
+        if type == UInt8.self { return same(try integer(UInt8.self, at: place, key), type) }
+        if type == Float.self { return same(try float(Float.self, at: place, key), type) }
+        return try T(from: CBORDecoder(bytes, at: place, within: self, key: key))
     }
 
     fileprivate func isNull(at place: Int) -> Bool { bytes[place] == CBORHead.null }
 
     private func payload(
-        _ major: CBORHead.Major, at place: Int, _ key: (some CodingKey)?
+        _ major: CBORHead.Major, at place: Int, _ key: (any CodingKey)?
     ) throws(CBORError) -> ArraySlice<UInt8> {
         guard let (head, end) = bytes.head(at: place), head.major == major else {
             throw mismatch(major == .text ? "a text" : "bytes", at: place, key)
@@ -95,7 +86,7 @@ final class CBORDecoder: Decoder {
     }
 
     private func integer<Number: FixedWidthInteger>(
-        _ type: Number.Type, at place: Int, _ key: (some CodingKey)?
+        _ type: Number.Type, at place: Int, _ key: (any CodingKey)?
     ) throws(CBORError) -> Number {
         guard let head = bytes.head(at: place)?.head, head.major == .unsigned || head.major == .negative else {
             throw mismatch("an integer", at: place, key)
@@ -108,7 +99,7 @@ final class CBORDecoder: Decoder {
         return number
     }
 
-    private func bool(at place: Int, _ key: (some CodingKey)?) throws(CBORError) -> Bool {
+    private func bool(at place: Int, _ key: (any CodingKey)?) throws(CBORError) -> Bool {
         switch bytes[place] {
         case CBORHead.true: true
         case CBORHead.false: false
@@ -117,7 +108,7 @@ final class CBORDecoder: Decoder {
     }
 
     private func float<Number: BinaryFloatingPoint>(
-        _ type: Number.Type, at place: Int, _ key: (some CodingKey)?
+        _ type: Number.Type, at place: Int, _ key: (any CodingKey)?
     ) throws(CBORError) -> Number {
         let bits = bytes.head(at: place)?.head.argument ?? 0
         guard let value = CBORFloat(first: bytes[place], bits: bits).value else {
@@ -131,11 +122,11 @@ final class CBORDecoder: Decoder {
 
     // MARK: - Errors
 
-    fileprivate func error(_ reason: String, _ key: (some CodingKey)?) -> CBORError {
+    fileprivate func error(_ reason: String, _ key: (any CodingKey)?) -> CBORError {
         CBORError(.mismatch, reason, at: codingPath + (key.map { [$0] } ?? []))
     }
 
-    fileprivate func mismatch(_ wanted: String, at place: Int, _ key: (some CodingKey)?) -> CBORError {
+    fileprivate func mismatch(_ wanted: String, at place: Int, _ key: (any CodingKey)?) -> CBORError {
         error("\(found(at: place)) instead of \(wanted)", key)
     }
 
@@ -158,7 +149,7 @@ final class CBORDecoder: Decoder {
 extension CBORDecoder: SingleValueDecodingContainer {
     func decodeNil() -> Bool { isNull(at: place) }
 
-    func decode<T: Decodable>(_ type: T.Type) throws -> T { try value(type, at: place, CBORKey?.none) }
+    func decode<T: Decodable>(_ type: T.Type) throws -> T { try value(type, at: place, nil) }
 }
 
 /// Reads the entries of a map.

@@ -12,27 +12,29 @@ final class CBOREncoder: Encoder {
     private let path: [any CodingKey]
     private let key: (any CodingKey)?
     private var kind = Kind.nothing
-    private var start = 0
-    private var firstEntry = 0
+    /// Where a container begins.
+    private var start: CBORBuffer.Mark
     /// How many elements an array has.
     fileprivate private(set) var count = 0
-    private var nested: [(place: Int, encoder: CBOREncoder)] = []
+    private var nested: [(place: CBORBuffer.Mark, encoder: CBOREncoder)] = []
 
     /// Writes a value by `writer`, the one of its parent if it has one.
-    init(_ writer: CBORWriter, within parent: CBOREncoder?, _ key: (some CodingKey)?) throws(CBORError) {
+    init(_ writer: CBORWriter, within parent: CBOREncoder?, _ key: (any CodingKey)?) throws(CBORError) {
         self.writer = writer
         self.parent = parent
         self.key = key
         path = []
+        start = writer.buffer.mark
         depth = (parent?.depth ?? 0) + 1
         if depth > CBOR.maxDepth { throw .tooDeep }
     }
 
     /// Writes apart. The outer encoder keeps this one, and is not kept by it.
-    private init(apartFrom outer: CBOREncoder, _ key: some CodingKey) {
+    private init(apartFrom outer: CBOREncoder, _ key: any CodingKey) {
         writer = CBORWriter()
         parent = nil
         path = outer.codingPath
+        start = writer.buffer.mark
         self.key = key
         depth = outer.depth + 1
         writer.writing = ObjectIdentifier(self)
@@ -61,8 +63,7 @@ final class CBOREncoder: Encoder {
         if self.kind == kind { return }
         guard self.kind == .nothing, isWriting else { return fail() }
         self.kind = kind
-        (start, firstEntry) = (writer.bytes.count, writer.entries.count)
-        writer.reserveHead()
+        start = writer.buffer.begin()
     }
 
     private var isWriting: Bool { writer.writing == ObjectIdentifier(self) }
@@ -76,31 +77,30 @@ final class CBOREncoder: Encoder {
     /// Writes an entry of a map, or nothing if that throws.
     fileprivate func entry<Key: CodingKey>(_ key: Key, _ write: () throws -> Void) throws {
         guard isWriting, kind == .map else { throw misuse }
-        let mark = writer.mark
-        writer.beginEntry(key)
-        do { try write() } catch {
-            writer.undo(to: mark)
-            throw error
+        let name = key.stringValue
+        try writer.undoingFailure {
+            writer.buffer.beginEntry(name)
+            try write()
         }
     }
 
     /// Writes an element of an array.
     fileprivate func element(_ write: () throws -> Void) throws {
         guard isWriting, kind == .array else { throw misuse }
-        try write()
+        try writer.undoingFailure(write)
         count += 1
     }
 
-    fileprivate func write<T: Encodable>(_ value: T, _ key: (some CodingKey)?) throws {
+    fileprivate func write<T: Encodable>(_ value: T, _ key: (any CodingKey)?) throws {
         try writer.write(value, within: self, key)
     }
 
-    fileprivate func writeNull() { writer.writeNull() }
+    fileprivate func writeNull() { writer.buffer.appendNull() }
 
     /// An encoder for what is put here in the end.
     fileprivate func nest(_ key: some CodingKey) -> CBOREncoder {
         let encoder = CBOREncoder(apartFrom: self, key)
-        nested.append((writer.bytes.count, encoder))
+        nested.append((writer.buffer.mark, encoder))
         return encoder
     }
 
@@ -123,25 +123,24 @@ final class CBOREncoder: Encoder {
         defer { writer.writing = nil }
         if kind == .single { return }
         try insertNested()
-        if kind == .array { return writer.setHead(.array, count, at: start) }
-        guard let entries = writer.endEntries(from: firstEntry) else {
+        if kind == .array { return writer.buffer.endArray(from: start, count: count) }
+        guard writer.buffer.endMap(from: start) else {
             throw CBORError(.misuse, "encodes a key twice", at: codingPath)
         }
-        writer.setHead(.map, entries, at: start)
     }
 
     private func insertNested() throws(CBORError) {
         if nested.isEmpty { return }
-        var texts: [(place: Int, bytes: [UInt8])] = []
-        for (place, encoder) in nested { texts.append((place, try encoder.finished())) }
+        var parts: [(place: CBORBuffer.Mark, bytes: [UInt8])] = []
+        for (place, encoder) in nested { parts.append((place, try encoder.finished())) }
         nested = []
-        writer.insert(texts, movingEntriesFrom: firstEntry)
+        writer.buffer.insert(parts, from: start)
     }
 
     private func finished() throws(CBORError) -> [UInt8] {
         try finish()
         if let failure = writer.failure { throw failure }
-        return writer.bytes
+        return writer.buffer.bytes
     }
 }
 
@@ -152,18 +151,12 @@ extension CBORError {
 // MARK: - Containers
 
 extension CBOREncoder: SingleValueEncodingContainer {
-    func encodeNil() throws {
-        try beginSingle()
-        writer.writeNull()
-    }
+    func encodeNil() throws { try single { writeNull() } }
+    func encode<T: Encodable>(_ value: T) throws { try single { try write(value, nil) } }
 
-    func encode<T: Encodable>(_ value: T) throws {
-        try beginSingle()
-        try write(value, CBORKey?.none)
-    }
-
-    private func beginSingle() throws(CBORError) {
-        guard kind == .nothing, isWriting else { throw misuse }
+    private func single(_ write: () throws -> Void) throws {
+        guard isWriting, kind == .nothing else { throw misuse }
+        try writer.undoingFailure(write)
         kind = .single
     }
 }

@@ -23,29 +23,22 @@ struct CBORHead: Equatable {
     }
 
     /// How many bytes it takes.
-    var size: Int { 1 + width }
-
-    private var width: Int {
+    var size: Int {
         switch argument {
-        case ..<Self.inlineLimit: 0
-        case ...0xff: 1
-        case ...0xffff: 2
-        case ...0xffff_ffff: 4
-        default: 8
+        case ..<Self.inlineLimit: 1
+        case ...0xff: 2
+        case ...0xffff: 3
+        case ...0xffff_ffff: 5
+        default: 9
         }
-    }
-
-    var bytes: [UInt8] {
-        guard width > 0 else { return [major.first | UInt8(argument)] }
-        let shift = UInt8(width.trailingZeroBitCount)
-        let number = (0..<width).reversed().map { UInt8(truncatingIfNeeded: argument >> ($0 * 8)) }
-        return [major.first | 24 + shift] + number
     }
 }
 
-/// A floating-point number in the shortest of the three widths in which it is the same: what follows the first byte.
+/// A floating-point number: its first byte, which says the width, and those that follow, as one number.
 struct CBORFloat: Equatable {
-    private static let (half, single, double): (UInt8, UInt8, UInt8) = (0xf9, 0xfa, 0xfb)
+    static let half: UInt8 = 0xf9
+    static let single: UInt8 = 0xfa
+    static let double: UInt8 = 0xfb
 
     var first: UInt8
     var bits: UInt64
@@ -56,7 +49,7 @@ struct CBORFloat: Equatable {
         self.bits = bits
     }
 
-    /// As it is written. There is one that is no number.
+    /// In the shortest of the three widths in which it is the same; of those that are no number there is one.
     init(_ value: Double) {
         if value.isNaN {
             self.init(first: Self.half, bits: UInt64(Float16.nan.bitPattern))
@@ -78,20 +71,32 @@ struct CBORFloat: Equatable {
         default: nil
         }
     }
-
-    /// The first byte and those that follow.
-    var bytes: [UInt8] {
-        var bytes = [first]
-        switch first {
-        case Self.half: bytes.appendBigEndian(UInt16(truncatingIfNeeded: bits))
-        case Self.single: bytes.appendBigEndian(UInt32(truncatingIfNeeded: bits))
-        default: bytes.appendBigEndian(bits)
-        }
-        return bytes
-    }
 }
 
 extension [UInt8] {
+    mutating func append(_ head: CBORHead) {
+        switch head.size {
+        case 1: append(head.major.first | UInt8(head.argument))
+        case 2: append(head.major.first | 24, UInt8(head.argument))
+        case 3: append(head.major.first | 25, UInt16(head.argument))
+        case 5: append(head.major.first | 26, UInt32(head.argument))
+        default: append(head.major.first | 27, head.argument)
+        }
+    }
+
+    mutating func append(_ number: CBORFloat) {
+        switch number.first {
+        case CBORFloat.half: append(number.first, UInt16(truncatingIfNeeded: number.bits))
+        case CBORFloat.single: append(number.first, UInt32(truncatingIfNeeded: number.bits))
+        default: append(number.first, number.bits)
+        }
+    }
+
+    private mutating func append(_ first: UInt8, _ number: some FixedWidthInteger) {
+        append(first)
+        appendBigEndian(number)
+    }
+
     /// The head at `place`, and where it ends; `nil` if it is cut off, or is none that an encoder writes.
     ///
     /// The number has the width that is written, which need not be the least.
@@ -100,8 +105,14 @@ extension [UInt8] {
         let low = self[place] & 0x1f
         if low < CBORHead.inlineLimit { return (CBORHead(major, UInt64(low)), place + 1) }
         guard low < 28, count - place > 1 << (low - 24) else { return nil }
-        let end = place + 1 + 1 << (low - 24)
-        return (CBORHead(major, self[(place + 1)..<end].reduce(0) { $0 << 8 | UInt64($1) }), end)
+        let argument: UInt64 =
+            switch low {
+            case 24: UInt64(self[place + 1])
+            case 25: UInt64(bigEndian(at: place + 1, as: UInt16.self))
+            case 26: UInt64(bigEndian(at: place + 1, as: UInt32.self))
+            default: bigEndian(at: place + 1)
+            }
+        return (CBORHead(major, argument), place + 1 + 1 << (low - 24))
     }
 
     /// Where the item at `place` of checked bytes ends.

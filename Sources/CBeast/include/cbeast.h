@@ -149,6 +149,8 @@ uint8_t *cb_stream_append(cb_stream *stream, size_t count);
 /// How many bytes wait to be sent, and how many the system has taken: also after the end.
 size_t cb_stream_unsent(const cb_stream *stream);
 uint64_t cb_stream_sent(const cb_stream *stream);
+/// Writes "address:port" of whoever opened an accepted stream, and gives its length.
+size_t cb_stream_remote(const cb_stream *stream, char *buffer, size_t capacity);
 /// How many system calls took them.
 uint64_t cb_stream_writes(const cb_stream *stream);
 /// Calls `drained`, once, when no more than `count` bytes wait to be sent at the end of a turn that sent some.

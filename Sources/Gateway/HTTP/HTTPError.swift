@@ -29,15 +29,7 @@ public struct HTTPError: Error, Sendable, CustomStringConvertible {
     /// What an error of a service means to an HTTP client: what became of the request decides the status.
     public init(_ error: AskError) {
         var headers: [(name: String, value: String)] = []
-        let status: Int
-        switch error.code {
-        case .rejected: status = Self.status(of: error.rejection?.kind ?? .refused)
-        case .overloaded: status = 429
-        case .notReady, .draining: status = error.outcome == .unknown ? 504 : 503
-        case .deadline: status = error.outcome == .unknown ? 504 : 503
-        case .repeated: status = 422
-        default: status = error.outcome == .unknown ? 504 : 500
-        }
+        let status = error.outcome == .unknown ? 504 : Self.status(of: error)
         if status == 429 || status == 503 { headers.append(("Retry-After", "1")) }
         if let reached = error.reached { headers.append(("Affinity-Position", reached.token)) }
         if error.isReplay { headers.append(("Idempotency-Replayed", "true")) }
@@ -47,6 +39,17 @@ public struct HTTPError: Error, Sendable, CustomStringConvertible {
     /// What a handler's no means to an HTTP client.
     public init(_ rejection: Rejected) {
         self.init(Self.status(of: rejection.kind), rejection.reason, members: rejection.details)
+    }
+
+    /// The status of an error whose request has certainly written nothing.
+    private static func status(of error: AskError) -> Int {
+        switch error.code {
+        case .rejected: status(of: error.rejection?.kind ?? .refused)
+        case .overloaded: 429
+        case .notReady, .moved, .draining, .deadline: 503
+        case .repeated: 422
+        default: 500
+        }
     }
 
     private static func status(of kind: Rejected.Kind) -> Int {

@@ -55,6 +55,14 @@ package final class TCPStream: @unchecked Sendable {
     package var unsent: Int { cb_stream_unsent(handle.pointer) }
     /// Bytes that the system has taken since the stream was opened; still known when it has ended.
     package var sent: UInt64 { cb_stream_sent(handle.pointer) }
+    /// Who opened an accepted stream: `address:port`.
+    package var remote: String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
+            let count = cb_stream_remote(handle.pointer, buffer.baseAddress, buffer.count)
+            return String(
+                decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
+        }
+    }
     /// How many system calls sent them.
     package var writes: UInt64 { cb_stream_writes(handle.pointer) }
 

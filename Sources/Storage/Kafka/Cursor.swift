@@ -10,11 +10,6 @@ final class Cursor {
 
     let stream: ChangelogStream
     var request: Request?
-    /// How many wait for records.
-    var followers = 0 {
-        didSet { lastUse = .now }
-    }
-
     private let client: KafkaClient
     private let consumed: @Sendable (KafkaPlace) -> Void
     private let announce: @Sendable () -> Void
@@ -34,8 +29,9 @@ final class Cursor {
     private var countSinceKick = 0
     private var bytesSinceKick = 0
 
-    /// How long a changelog stays fetched from when nobody reads it.
-    private static let idleTime = Duration.seconds(1)
+    /// How long a changelog stays fetched from when there is nothing to read: every one that is fetched from costs the
+    /// broker something in each of its answers, and where nothing happens a look-up of ends is as good.
+    private static let idleTime = Duration.milliseconds(250)
     /// How long a read waits for a transaction before that is reported.
     private static let stallTime = Duration.seconds(5)
     /// How much is taken from librdkafka for those who only wait.
@@ -71,10 +67,6 @@ final class Cursor {
         }
     }
 
-    func seekIfIdle(_ offset: Offset) {
-        if fetch == nil { seek(offset) }
-    }
-
     /// There are records after there were none.
     func arrived() {
         if request != nil { serve() } else { listen() }
@@ -82,7 +74,9 @@ final class Cursor {
 
     /// Takes some records for those who wait for them, and says where the changelog ends.
     func listen() {
+        let before = frontier
         if bufferedBytes < Self.listenBytes { fill(Self.listenBytes) }
+        if frontier > before { lastUse = .now }
         advance()
     }
 
@@ -113,7 +107,7 @@ final class Cursor {
 
     /// Whether nobody has any use for it.
     func isIdle(_ now: ContinuousClock.Instant) -> Bool {
-        request == nil && followers <= 0 && now - lastUse > Self.idleTime
+        request == nil && now - lastUse > Self.idleTime
     }
 
     /// The offset at which a read has waited for long, although there are records; once for each.

@@ -12,8 +12,6 @@ final class RecordReader: Sendable {
 
     private enum Message: Sendable {
         case read(ChangelogStream, from: Offset, maxBytes: Int, Answer)
-        case follow(ChangelogStream, from: Offset)
-        case unfollow(ChangelogStream)
         case end(ChangelogStream, LogError)
         /// librdkafka has records of this changelog, after it had none.
         case arrived(ObjectIdentifier)
@@ -47,12 +45,6 @@ final class RecordReader: Sendable {
         }
         return try result.get()
     }
-
-    /// Somebody waits for records: the end is heard of as soon as the broker has them.
-    func follow(_ stream: ChangelogStream, from offset: Offset) { post(.follow(stream, from: offset)) }
-
-    /// One of those who waited does no longer.
-    func unfollow(_ stream: ChangelogStream) { post(.unfollow(stream)) }
 
     /// Whoever reads the changelog gets `error`.
     func end(_ stream: ChangelogStream, _ error: LogError) { post(.end(stream, error)) }
@@ -112,13 +104,6 @@ final class RecordReader: Sendable {
             cursor.request = Cursor.Request(from: offset, maxBytes: maxBytes, answer: answer)
             cursor.seek(offset)
             cursor.serve()
-        case .follow(let stream, let offset):
-            if stream.closure != nil { return }
-            let cursor = cursor(stream, client, &cursors)
-            cursor.followers += 1
-            cursor.seekIfIdle(offset)
-            cursor.listen()
-        case .unfollow(let stream): cursors[ObjectIdentifier(stream)]?.followers -= 1
         case .end(let stream, let error): cursors.removeValue(forKey: ObjectIdentifier(stream))?.answer(.failure(error))
         case .arrived(let id): cursors[id]?.arrived()
         }

@@ -34,6 +34,7 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
     private var armedFor = MonotonicTime.never
     private var looksAt: MonotonicTime
     private var hasGreeted = false
+    private var sentBefore: UInt64 = 0
     /// Whether it was ended in the handshake by what one of the sides said.
     private(set) var isRefused = false
 
@@ -92,6 +93,7 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
         isEnding = true
         self.reason = self.reason ?? reason
         stream.finish()
+        sentBefore = stream.sent
         looksAt = context.clock.monotonic.advanced(by: context.configuration.lingerTime)
         arm(looksAt)
     }
@@ -142,6 +144,8 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
 
     private func take(_ frame: Frame) throws {
         switch frame.kind {
+        // Behind that much it would come too late, and be no surer sign.
+        case .ping where hasGreeted && stream.unsent > context.configuration.unsentLimit: break
         case .ping where hasGreeted: send(.pong, frame.id)
         case .pong where hasGreeted: break
         default: try owner?.frameStreamReceived(frame)
@@ -180,7 +184,7 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
     }
 
     private func look(_ now: MonotonicTime) {
-        if isEnding { return end("the peer does not end the connection") }
+        if isEnding { return lookAtEnd(now) }
         if !hasGreeted { return end("the handshake took too long") }
         switch keepAlive.look(sent: stream.sent, unsent: stream.unsent, isReading: !isPaused) {
         case .wait: looksAt = now.advanced(by: context.configuration.keepAliveInterval)
@@ -189,6 +193,13 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
             looksAt = now.advanced(by: context.configuration.keepAlivePatience)
         case .end(let reason): end(reason)
         }
+    }
+
+    /// Whoever still takes what is sent gets all of it.
+    private func lookAtEnd(_ now: MonotonicTime) {
+        guard stream.unsent > 0, stream.sent > sentBefore else { return end("the peer does not end the connection") }
+        sentBefore = stream.sent
+        looksAt = now.advanced(by: context.configuration.lingerTime)
     }
 
     private func end(_ reason: String) {

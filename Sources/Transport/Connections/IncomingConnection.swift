@@ -53,7 +53,7 @@ final class IncomingConnection: FrameStreamOwner, @unchecked Sendable {
 
     func frameStreamReceived(_ frame: Frame) throws {
         switch (frame.kind, state) {
-        case (_, .greeting(var greeting)): try greet(greeting.take(frame), greeting)
+        case (_, .greeting(let greeting)): try greet(frame, greeting)
         case (.request, .open), (.request, .leaving): try begin(frame)
         case (.cancel, _): running.forget(frame.id)?.cancel()
         case (.goodbye, .leaving):
@@ -65,9 +65,11 @@ final class IncomingConnection: FrameStreamOwner, @unchecked Sendable {
         }
     }
 
-    private func greet(_ step: GreetingStep, _ greeting: AnswererGreeting) {
-        asking = greeting.asking.description
-        switch step {
+    private func greet(_ frame: Frame, _ before: AnswererGreeting) throws {
+        var greeting = before
+        // Also of one that is refused.
+        defer { asking = greeting.asking.description }
+        switch try greeting.take(frame) {
         case .send(let kind, let payload):
             state = .greeting(greeting)
             frames.send(kind, 0, payload)
@@ -171,8 +173,7 @@ final class IncomingConnection: FrameStreamOwner, @unchecked Sendable {
 
     func frameStreamClosed(_ reason: String) {
         if case .greeting = state {
-            context.report(
-                Report(.warning, "a peer's connection came to nothing", [("node", asking), ("reason", reason)]))
+            peers.reportStranger([("node", asking), ("address", frames.stream.remote), ("reason", reason)])
         }
         state = .closed
         for task in running.forgetAll() { task.cancel() }

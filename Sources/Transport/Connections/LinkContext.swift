@@ -44,6 +44,15 @@ final class HandlerTable: Sendable {
         }
     }
 
+    /// Forgets all of them, and what they hold: often the link itself.
+    func removeAll() {
+        // Freed outside of the lock: that may call anything.
+        _ = entries.withLock { entries in
+            defer { entries = [] }
+            return entries
+        }
+    }
+
     /// All of them, to be kept: what is there does not change.
     var all: [Entry] { entries.withLock { $0 } }
 }

@@ -17,6 +17,8 @@ final class LoopPeers: @unchecked Sendable {
     private var phase = Phase.open
     private var waiters: [UnsafeContinuation<Void, Never>] = []
     private var ended = PeerLinkStatistics()
+    private var strangers = 0
+    private var strangersFrom = MonotonicTime(nanoseconds: .min)
 
     private enum Phase { case open, answersNoMore, closed }
 
@@ -74,7 +76,11 @@ final class LoopPeers: @unchecked Sendable {
         ended.add(connection.frames.stream)
         if peers[connection.peer]?.connection === connection {
             peers[connection.peer]?.connection = nil
-            if failure.code != .lost { leaveAlone(connection.peer, failure) }
+            if failure.code != .lost {
+                leaveAlone(connection.peer, failure)
+            } else if phase != .closed {
+                context.report(Report(.warning, "a connection to a peer ended", [("reason", failure.reason)]))
+            }
         }
         tellWaiters()
     }
@@ -107,6 +113,15 @@ final class LoopPeers: @unchecked Sendable {
         incoming[ObjectIdentifier(connection)] = nil
         ended.add(connection.frames.stream)
         tellWaiters()
+    }
+
+    /// Reports a connection that came to nothing; whoever opens many does not fill the log with it.
+    func reportStranger(_ fields: [(name: String, value: String)]) {
+        let now = context.clock.monotonic
+        guard now >= strangersFrom else { return strangers += 1 }
+        let fields = strangers > 0 ? fields + [("others", String(strangers))] : fields
+        context.report(Report(.warning, "a peer's connection came to nothing", fields))
+        (strangersFrom, strangers) = (now.advanced(by: .seconds(1)), 0)
     }
 
     /// Whether the handler of one more request, of that size, may run.

@@ -74,22 +74,27 @@ final class OutgoingConnection: FrameStreamOwner, @unchecked Sendable {
         _ continuation: UnsafeContinuation<Answer, Never>
     ) {
         var end = UInt64.max
-        if isOpen {
-            append(id, type, body, deadline)
-            end = frames.stream.sent + UInt64(frames.stream.unsent)
-        } else {
+        switch state {
+        case .greeting:
             waiting.append(Waiting(id: id, type: type, body: body))
             waitingBytes += FrameHeader.count + body.count
+        case .open where append(id, type, body, deadline):
+            end = frames.stream.sent + UInt64(frames.stream.unsent)
+        case .open: break  // the end has come, and is told soon
+        case .leaving, .closed:
+            if case .leaving = state { pending.release(id) }
+            let error = PeerError(.lost, isNotSent: true, "the connection to \(peer) has ended")
+            return continuation.resume(returning: .failure(error))
         }
         pending.put(PendingRequests.Pending(continuation: continuation, deadline: deadline, end: end), at: id)
         if deadline != .never { frames.arm(deadline.roundedUp) }
     }
 
-    private func append(_ id: UInt64, _ type: String, _ body: [UInt8], _ deadline: MonotonicTime) {
+    private func append(_ id: UInt64, _ type: String, _ body: [UInt8], _ deadline: MonotonicTime) -> Bool {
         var type = type
         let left = deadline.millisecondsLeft(at: peers.context.clock.monotonic)
         let count = 5 + type.utf8.count + body.count
-        _ = frames.send(.request, id, count: count) { writer in
+        return frames.send(.request, id, count: count) { writer in
             writer.put(left)
             writer.put(UInt8(truncatingIfNeeded: type.utf8.count))
             writer.put(&type)

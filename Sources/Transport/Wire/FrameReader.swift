@@ -18,6 +18,7 @@ struct FrameReader: ~Copyable {
     ///
     /// The frame's payload is valid until the next call, and as long as the bytes of `rest` are.
     mutating func next(_ rest: inout UnsafeRawBufferPointer) throws(MalformedFrame) -> Frame? {
+        giveBack()
         skipSome(&rest)
         if heldCount == 0, rest.count >= FrameHeader.count {
             let header = try Header(rest, limit)
@@ -53,14 +54,18 @@ struct FrameReader: ~Copyable {
     }
 
     private mutating func makeRoom(_ count: Int) {
-        // What held a large frame before is given back with the next one.
-        let isTooLarge = heldCount == 0 && held.count > Self.keptCapacity
-        guard count > held.count || isTooLarge else { return }
-        let room = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(count, isTooLarge ? 0 : held.count * 2, 1024), alignment: 8)
+        guard count > held.count else { return }
+        let room = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, held.count * 2, 1024), alignment: 8)
         room.copyMemory(from: UnsafeRawBufferPointer(rebasing: held[..<heldCount]))
         held.deallocate()
         held = room
+    }
+
+    /// A connection that waits keeps no more than it mostly needs.
+    private mutating func giveBack() {
+        guard heldCount == 0, held.count > Self.keptCapacity else { return }
+        held.deallocate()
+        held = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     }
 
     private mutating func begin(skipping header: Header, _ rest: inout UnsafeRawBufferPointer) -> Frame {

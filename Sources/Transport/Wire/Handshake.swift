@@ -136,10 +136,10 @@ struct AnswererGreeting {
         guard hello.version == protocolVersion else {
             throw Refusal("this node speaks version \(protocolVersion) of the protocol, not \(hello.version)")
         }
+        self.hello = hello
         guard hello.isSecured == (identity.secret != nil) else {
             throw Refusal(hello.isSecured ? "this node has no secret" : "this node asks for a secret")
         }
-        self.hello = hello
         guard identity.secret != nil else {
             try checkNames(hello)
             return .done(.welcome, [])

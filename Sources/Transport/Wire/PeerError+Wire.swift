@@ -3,7 +3,7 @@ internal import AffinityCore
 /// An error as it stands in a frame: code, whether the handler surely did not run, reason.
 extension PeerError {
     /// The reason's bytes beyond this many are cut off.
-    static let reasonLimit = 4096
+    static let reasonLimit = 2048
     private static let codes: [Code] = [.unreachable, .overloaded, .refused, .deadline, .lost]
 
     /// The payload of a frame.

@@ -103,7 +103,8 @@ final class ClusterNode: Sendable {
             keyspaces: [rig.keyspace: .init(partitions: rig.partitions, replicas: rig.replicas)])
         configuration.grace = .seconds(30)
         coordinator = ClusterCoordinator(
-            configuration, tree: rig.tree, routes: RoutingTable(), on: rig.executor, clock: rig.clock, report: { box.call($0) })
+            configuration, tree: rig.tree, routes: RoutingTable(), on: rig.executor, clock: rig.clock,
+            report: { box.call($0) })
         let random = SeededRandom(UInt64(name.utf8.reduce(0) { $0 &* 31 &+ Int($1) }))
         var environment = PartitionEnvironment(
             node: id, clock: rig.clock, random: { random.next() }, memstores: MemoryMemStoreEngine(),

@@ -1,0 +1,63 @@
+import AffinityTestSupport
+import Foundation
+
+/// How long a system stands still, as figures.
+extension Run {
+    /// Kills masters; the time from the last acknowledged write of a partition to the next one.
+    func measureKills(_ count: Int) throws {
+        var times: [Double] = []
+        let timeout = cluster.nodes.first?.status?.cluster?.timeout ?? options.session
+        try withLoad { load in
+            let scene = Scene(cluster, load, seed: options.seed)
+            while times.count < count {
+                try scene.withNode(by: scene.masterships) { node in
+                    let lost = try cluster.masters()[node.id] ?? []
+                    if lost.isEmpty { return }
+                    let begun = History.now
+                    try node.kill()
+                    try waitUntil("other masters", within: Self.recovery) {
+                        guard let masters = try? cluster.masters() else { return false }
+                        return masters[node.id] == nil
+                            && masters.values.reduce(0) { $0 + $1.count } == options.partitions
+                    }
+                    try awaitWrites(load, since: History.now)
+                    let gaps = Gaps(load.history.signs, from: begun, to: History.now, partitions: lost)
+                    times.append(gaps.writes)
+                    say(String(format: "kill %d of %@: no write for %.3f s", times.count, node.id, gaps.writes))
+                    try node.start()
+                    try cluster.waitUntilWhole(within: Self.recovery)
+                }
+            }
+            say(Self.text(load.history.counts))
+        }
+        let bound = Double(timeout + Cluster.tick + 500) / 1_000
+        let sorted = times.sorted()
+        say(
+            String(
+                format: "time without a write after kill -9 of a master: median %.3f s, longest %.3f s of %d kills;",
+                sorted[sorted.count / 2], sorted[sorted.count - 1], sorted.count)
+                + " the bound is \(bound) s (session \(timeout) ms, tick \(Cluster.tick) ms, 500 ms)")
+        if sorted[sorted.count - 1] > bound { complaints.add("a kill took longer than \(bound) s") }
+    }
+
+    /// Restarts every node in good order.
+    func measureRolling() throws {
+        try withLoad { load in
+            let scene = Scene(cluster, load, seed: options.seed)
+            for node in cluster.nodes {
+                let begun = History.now
+                try scene.restart(node)
+                try cluster.waitUntilWhole(within: Self.recovery)
+                let now = History.now
+                let gaps = (0..<options.partitions).map {
+                    String(format: "%.3f", Gaps(load.history.signs, from: begun, to: now, partitions: [$0]).writes)
+                }
+                say("restart of \(node.id): longest times without a write \(gaps.joined(separator: ", ")) s")
+            }
+            say(Self.text(load.history.counts))
+            let failed = ["429", "503", "unknown", "reads lost"].reduce(0) { $0 + (load.history.counts[$1] ?? 0) }
+            say("failed requests: \(failed)")
+            if failed > 0 { complaints.add("\(failed) requests failed in a rolling restart") }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import AffinityTestSupport
+import Foundation
+import Glibc
+
+/// One run of the program: a system, faults under load one round after the other, and the checks.
+final class Run {
+    /// How long a system may take to be whole again when a fault is over. Machines that test are slow.
+    static let recovery = 60.0
+
+    let options: Options
+    let cluster: Cluster
+    let complaints = Complaints()
+    private let totals: Totals
+    private var random: Seeded
+    private var rounds = 0
+    /// What the keys of former rounds had at their ends.
+    private var expected: [String: Expectation] = [:]
+    private var worst: [(name: String, reads: Double, writes: Double)] = []
+
+    private struct Expectation {
+        var value: Int?
+        /// Whether a request may still be on its way that nobody waits for.
+        var isOpen: Bool
+    }
+
+    init(_ options: Options) throws {
+        self.options = options
+        random = Seeded(options.seed)
+        totals = Totals(complaints)
+        cluster = try Cluster(options)
+    }
+
+    /// Does everything that the options say; gives whether all was well.
+    func run() -> Bool {
+        do {
+            for _ in 0..<options.nodes { try cluster.add() }
+            try cluster.waitUntilWhole(within: Self.recovery)
+            switch options.mode {
+            case .faults: try runFaults()
+            case .kills(let count): try measureKills(count)
+            case .rolling: try measureRolling()
+            }
+            try checkEnd()
+        } catch { complaints.add("\(error)") }
+        cluster.stop()
+        return complaints.all.isEmpty
+    }
+
+    // MARK: - Rounds
+
+    private func runFaults() throws {
+        let faults = options.only.isEmpty ? Fault.all : Fault.all.filter { options.only.contains($0.name) }
+        guard !faults.isEmpty else {
+            throw Failure("there are only these faults: \(Fault.all.map(\.name).joined(separator: " "))")
+        }
+        let end = ContinuousClock.now + .seconds(options.seconds)
+        var left: [Fault] = []
+        while ContinuousClock.now < end, complaints.all.isEmpty {
+            if left.isEmpty { left = faults.shuffled(using: &random) }
+            try round(left.removeLast())
+        }
+        say("longest time without an answer from a partition:")
+        for fault in worst.sorted(by: { $0.name < $1.name }) {
+            say(
+                String(
+                    format: "  %-20@ reads %6.2f s, writes %6.2f s", fault.name as NSString, fault.reads, fault.writes))
+        }
+    }
+
+    /// One fault under load, with keys of its own.
+    private func round(_ fault: Fault) throws {
+        try withLoad { load in
+            let scene = Scene(cluster, load, seed: random.next())
+            let begun = History.now
+            do { try fault.body(scene) } catch { throw Failure("\(fault.name) (\(scene.notes)): \(error)") }
+            let over = History.now
+            let obstacle: String
+            do { obstacle = try cluster.waitUntilWhole(within: Self.recovery) } catch {
+                throw Failure("after \(fault.name) (\(scene.notes)): \(error)")
+            }
+            let whole = History.now
+            try awaitWrites(load, since: whole)
+            let gaps = Gaps(
+                load.history.signs, from: begun, to: History.now, partitions: Set(0..<options.partitions))
+            note(fault.name, gaps)
+            say(
+                String(
+                    format: "%3d %-18@ no reads %5.2f s, no writes %5.2f s, whole after %5.2f s; ", rounds,
+                    fault.name as NSString, gaps.reads, gaps.writes, Double(whole - over) / 1e9)
+                    + "\(Self.text(load.history.counts)) (\(scene.notes))")
+            // Slow is no mistake, but worth a look.
+            if whole - over > 10_000_000_000 { say("    at last, \(obstacle)") }
+        }
+    }
+
+    /// Runs clients with keys of their own beside `body`, and checks what they have seen.
+    func withLoad(_ body: (Load) throws -> Void) throws {
+        rounds += 1
+        let load = Load(cluster, round: rounds, seed: options.seed, totals, complaints)
+        load.start()
+        do {
+            defer { load.stop() }
+            try awaitWrites(load, since: History.now)
+            try body(load)
+        }
+        try settle(load)
+    }
+
+    /// Returns when every partition has acknowledged a write that was sent after that moment.
+    func awaitWrites(_ load: Load, since moment: Int64) throws {
+        try waitUntil("writes to every partition", within: Self.recovery) {
+            usleep(5_000)
+            return load.history.allWritten(since: moment)
+        }
+    }
+
+    private func note(_ name: String, _ gaps: Gaps) {
+        let former = worst.first { $0.name == name }
+        worst.removeAll { $0.name == name }
+        worst.append((name, max(former?.reads ?? 0, gaps.reads), max(former?.writes ?? 0, gaps.writes)))
+    }
+
+    static func text(_ counts: [String: Int]) -> String {
+        counts.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+    }
+
+    // MARK: - Checks
+
+    /// Reads every key of a round once more, now that nobody writes, and checks the round's history.
+    private func settle(_ load: Load) throws {
+        try cluster.waitUntilWhole(within: Self.recovery, isAtRest: true)
+        for (key, operations) in load.history.byKey {
+            guard let node = cluster.running.randomElement(using: &random) else { throw Failure("there is no node") }
+            let reader = Client(0, node, load.history, complaints) { [] }
+            let isOpen = operations.contains { if case .unknown = $0.outcome { true } else { false } }
+            switch reader.read(key) {
+            case .entry(let value, _): expected[key] = Expectation(value: value, isOpen: isOpen)
+            case .absent: expected[key] = Expectation(value: nil, isOpen: isOpen)
+            default: throw Failure("\(key) cannot be read at \(node.id)")
+            }
+        }
+        Linearizability.check(load.history, complaints)
+    }
+
+    /// Nothing is in flight, and no fault is left: everything is as it was acknowledged, everywhere.
+    private func checkEnd() throws {
+        try cluster.waitUntilWhole(within: Self.recovery, isAtRest: true)
+        let nodes = cluster.running
+        for difference in try Replicas.differences(nodes).prefix(20) { complaints.add(difference) }
+        guard let node = nodes.first else { throw Failure("there is no node") }
+        let listing = try Replicas.listing(node, [])
+        let values = listing.mapValues { $0.split(separator: " ").first.flatMap { Int($0) } }
+        for (key, expectation) in expected where !expectation.isOpen && expectation.value != values[key, default: nil] {
+            complaints.add(
+                "\(key) was \(expectation.value as Any), and is \(values[key, default: nil] as Any) at the end")
+        }
+        for name in Totals.names { totals.check(name, values[name, default: nil] ?? 0) }
+        say("\(nodes.count) nodes agree on \(listing.count) entries; \(totals.asked) requests were counted once each")
+    }
+}
