@@ -29,6 +29,7 @@ let package = Package(
         .library(name: "AffinityTesting", targets: ["AffinityTesting"]),
         .executable(name: "KeyValue", targets: ["KeyValue"]),
         .executable(name: "Counter", targets: ["Counter"]),
+        .executable(name: "affinity", targets: ["affinity"]),
     ],
     targets: [
         // The distribution's C and C++ libraries, each wrapped once.
@@ -74,6 +75,7 @@ let package = Package(
             ]),
         library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores", "AffinityThreads"]),
 
+        program("affinity", path: "Sources/affinity-cli", []),
         program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),
         program("Counter", path: "Examples/Counter", ["Affinity", "AffinityCore"]),
         program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),

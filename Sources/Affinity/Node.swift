@@ -91,21 +91,40 @@ public final class Node: Sendable {
         let context = GatewayContext(
             clock: parts.clock, deadline: settings.gateway.deadline, report: log.reporter)
         let server: HTTPServer
+        var admin: HTTPServer?
         do {
-            server = try HTTPServer(
-                group: parts.loops, configuration: settings.gateway.server,
-                handler: gateway.handler(context, accessLog: settings.gateway.accessLog))
-            for listener in settings.gateway.listeners {
-                let port = try await server.bind(host: listener.host, port: listener.port)
-                log.info("listening", [("address", listener.url(port: port))])
+            server = try await listen(gateway, context, settings.gateway.listeners, "listening")
+            if !settings.admin.isEmpty {
+                let gateway = try AdminGateway(node: self).gateway()
+                admin = try await listen(gateway, context, settings.admin, "listening for operators")
             }
         } catch {
             await parts.close(log)
             throw error
         }
         await serve(keyspaces, server)
+        await admin?.drain(within: .seconds(1))
         await parts.close(log)
         log.info("stopped", [])
+    }
+
+    private func listen(
+        _ gateway: HTTPGateway, _ context: GatewayContext, _ listeners: [GatewayConfiguration.Listener],
+        _ message: String
+    ) async throws -> HTTPServer {
+        let server = try HTTPServer(
+            group: parts.loops, configuration: settings.gateway.server,
+            handler: gateway.handler(context, accessLog: settings.gateway.accessLog))
+        for listener in listeners {
+            let port = try await server.bind(host: listener.host, port: listener.port)
+            log.info(message, [("address", listener.url(port: port))])
+        }
+        return server
+    }
+
+    /// How many partitions a keyspace of this node has; `nil` if there is none of that name.
+    func partitions(of keyspace: String) -> Int? {
+        keyspaces.withLock { $0.first { $0.name == keyspace } }?.configuration.partitions
     }
 
     /// Runs the services until the node stops, and gives what is in flight `node.drain` to end.
@@ -136,6 +155,8 @@ public final class Node: Sendable {
                 running -= hasEnded ? 1 : 0
                 if hasEnded { continue }
                 log.warning("what was in flight did not end in time", [])
+                // A coordinator that is away must not keep the node from stopping.
+                await parts.cluster?.coordinator.close()
                 group.cancelAll()
             }
             group.cancelAll()

@@ -52,6 +52,8 @@ public struct NodeConfiguration: Sendable {
     public var writeBuffer: ByteCount
     /// The keys under `gateway`.
     public var gateway: GatewayConfiguration
+    /// Where operators reach the node; nowhere unless it is configured.
+    public var admin: [GatewayConfiguration.Listener]
     /// The keys under `log`.
     public var logLines: LogConfiguration
 
@@ -208,6 +210,11 @@ public struct NodeConfiguration: Sendable {
             "write-buffer", default: .mebibytes(128), in: .mebibytes(1) ... .tebibytes(1),
             doc: "Memory for writes that are not on disk yet, shared by all databases of the node.")
         gateway = GatewayConfiguration(reader)
+        admin = GatewayConfiguration.listeners(
+            reader.group("admin"), default: [],
+            doc:
+                "Where operators change what the cluster does (/admin), like http://127.0.0.1:8079; nowhere without it. "
+                + "Whoever reaches it may do so.")
         logLines = LogConfiguration(reader)
     }
 }

@@ -45,14 +45,17 @@ public struct GatewayConfiguration: Sendable {
         }
     }
 
+    /// Reads the key `listeners` of a group.
+    package static func listeners(_ group: ConfigurationReader, default urls: [String], doc: String) -> [Listener] {
+        let rule = TextRule("an address like http://127.0.0.1:8080") { Listener($0) != nil }
+        return group.list("listeners", default: urls, count: 0...64, each: rule, doc: doc).compactMap(Listener.init)
+    }
+
     /// Reads the keys.
     public init(_ reader: ConfigurationReader) {
         let gateway = reader.group("gateway")
-        let urls = gateway.list(
-            "listeners", default: ["http://127.0.0.1:8080"],
-            each: TextRule("an address like http://127.0.0.1:8080") { Listener($0) != nil },
-            doc: "Where the gateway listens. Port 0 takes any that is free.")
-        listeners = urls.compactMap(Listener.init)
+        listeners = Self.listeners(
+            gateway, default: ["http://127.0.0.1:8080"], doc: "Where the gateway listens. Port 0 takes any that is free.")
         deadline = gateway.duration(
             "deadline", default: .seconds(10), in: .milliseconds(1) ... .seconds(3600),
             doc: "How long a request may take whose client does not say.")
