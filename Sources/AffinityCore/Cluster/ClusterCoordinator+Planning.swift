@@ -38,7 +38,8 @@ extension ClusterCoordinator {
     func plan(_ current: Current) {
         guard case .some(let leader) = planning.leader else { return }
         guard let leader else { return standForPlanner(current) }
-        guard leader == current.session.id, view.members[name] != nil else { return }
+        // Who stops plans nothing any more: the others may be stopping too.
+        guard leader == current.session.id, view.members[name] != nil, !own.isDraining else { return }
         guard hasSettled() else { return }
         for (keyspace, declared) in configuration.keyspaces.sorted(by: { $0.key < $1.key }) {
             guard !planning.writing.contains(keyspace), let view = view.keyspaces[keyspace] else { continue }

@@ -19,7 +19,6 @@ extension PartitionReplica {
         say(.behind)
         await giveFailures(of: .none) {
             do {
-                try await openLog()
                 try await readToEnd()
                 say(.level)
                 while !Task.isCancelled, !isStopping { try await readOn() }

@@ -5,17 +5,18 @@ extension PartitionReplica {
     /// Nothing else of the replica's life happens meanwhile: `run` hears the next event when this has returned.
     func catchUp(_ epoch: Epoch) async throws {
         defer { restoring = nil }
-        try await openLog()
         try await readToEnd()
         guard let state else { return }
         give(.caughtUp(epoch, highest: max(state.applied.epoch, state.fold.highest)))
     }
 
     /// Opens the log, and the memstore as it was left; does nothing if they are open.
-    func openLog() async throws {
+    ///
+    /// - Returns: where the log begins and ends.
+    private func openLog() async throws -> [Range<Offset>] {
         if let log, state != nil {
             restoring = log
-            return
+            return try await bounds(log)
         }
         let changelogs = core.stores.map { ChangeLogDeclaration(name: $0.name, controlKey: $0.controlKey) }
         let generation = generation
@@ -28,17 +29,17 @@ extension PartitionReplica {
             try checkKnown(ends)
             state = try await openState(log, ends)
             self.log = log
+            return ends
         } catch {
             await log.close()
             throw error
         }
     }
 
-    /// Reads up to where the log ends now.
+    /// Opens what is not open, and reads up to where the log ends now.
     func readToEnd() async throws {
-        guard let log else { return }
         let asked = environment.clock.monotonic
-        try await read(to: try await bounds(log).map(\.upperBound))
+        try await read(to: try await openLog().map(\.upperBound))
         levelAt = asked
     }
 
@@ -130,9 +131,15 @@ extension PartitionReplica {
     }
 
     private func bounds(_ log: any PartitionLog) async throws -> [Range<Offset>] {
-        var bounds: [Range<Offset>] = []
-        for changelog in core.stores.indices { bounds.append(try await log.bounds(changelog)) }
-        return bounds
+        try await withThrowingTaskGroup(of: (Int, Range<Offset>).self) { group in
+            // Together, so that one request can ask for all of them.
+            for changelog in core.stores.indices {
+                group.addTask(executorPreference: executor) { (changelog, try await log.bounds(changelog)) }
+            }
+            var bounds = core.stores.map { _ in Offset.zero..<Offset.zero }
+            for try await (changelog, found) in group { bounds[changelog] = found }
+            return bounds
+        }
     }
 
     /// The state of the memstore that is there, or of an empty one if that does not fit the log.

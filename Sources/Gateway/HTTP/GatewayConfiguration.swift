@@ -55,7 +55,8 @@ public struct GatewayConfiguration: Sendable {
     public init(_ reader: ConfigurationReader) {
         let gateway = reader.group("gateway")
         listeners = Self.listeners(
-            gateway, default: ["http://127.0.0.1:8080"], doc: "Where the gateway listens. Port 0 takes any that is free.")
+            gateway, default: ["http://127.0.0.1:8080"],
+            doc: "Where the gateway listens. Port 0 takes any that is free.")
         deadline = gateway.duration(
             "deadline", default: .seconds(10), in: .milliseconds(1) ... .seconds(3600),
             doc: "How long a request may take whose client does not say.")

@@ -26,6 +26,7 @@ public final class KafkaLog: ChangeLog {
     private let disposal: KafkaDisposal
     private let keeper: TopicKeeper
     private let watcher: EndWatcher
+    private let lookup: BoundsLookup
     private let state = Mutex(State())
     private let threads = Mutex<[ServiceThread]>([])
     /// Held while a producer is made, so that there is one: in the blocking pool only.
@@ -64,6 +65,7 @@ public final class KafkaLog: ChangeLog {
         let reader = RecordReader(report: report) { watcher.kick($0) }
         self.disposal = disposal
         self.watcher = watcher
+        lookup = BoundsLookup(pool)
         self.reader = reader
         keeper = TopicKeeper(configuration, pool, report: report)
         let consumer = try KafkaClient(.consumer, configuration.consumer, disposal, report: report)
@@ -200,15 +202,12 @@ public final class KafkaLog: ChangeLog {
     /// First offset and end of changelogs, from the brokers.
     func bounds(_ streams: [ChangelogStream]) async throws(LogError) -> [Range<Offset>] {
         let client = try await currentSender().client
-        do {
-            return try await pool.run { [self] in
-                // Partitions get leaders, and lose them: a new topic's are not ready at once.
-                try retrying(until: .now + configuration.patience) { () throws(LogError) in
-                    try bounds(streams, client)
-                }
+        return try await lookup.bounds(of: streams) { [self] streams, isAlone throws(LogError) in
+            guard isAlone else { return try bounds(streams, client) }
+            // Partitions get leaders, and lose them: a new topic's are not ready at once.
+            return try retrying(until: .now + configuration.patience) { () throws(LogError) in
+                try bounds(streams, client)
             }
-        } catch {
-            throw logError(error)
         }
     }
 
