@@ -1,5 +1,8 @@
 /// A message on its way to the node of its master.
-struct ForwardedRequest: Codable, Sendable {
+///
+/// Its fields have fixed places, in this order, because every forwarded request is written and read; a link speaks one
+/// version of them. The message itself is in its own serialization.
+struct ForwardedRequest: Sendable {
     var keyspace: String
     var partition: Int
     /// Whether the caller does not wait until the command is durable.
@@ -10,9 +13,7 @@ struct ForwardedRequest: Codable, Sendable {
     var traceparent: String?
     var principal: String?
     var origin: String?
-    /// The client's name for the request, and its digest.
-    var idempotency: String?
-    var digest: [UInt8]?
+    var idempotency: IdempotencyKey?
     /// The offsets that the partition must have come to.
     var position: [Int64]?
 
@@ -25,31 +26,81 @@ struct ForwardedRequest: Codable, Sendable {
         traceparent = envelope.traceparent
         principal = envelope.principal
         origin = envelope.origin
-        idempotency = envelope.idempotency?.name
-        digest = envelope.idempotency?.digest
+        idempotency = envelope.idempotency
         position = envelope.positions[partition.number]?.offsets.map(\.rawValue)
     }
 
     /// The envelope as the caller's node had it.
     func envelope(deadline: MonotonicTime) -> Envelope {
         var envelope = Envelope(
-            deadline: deadline, traceparent: traceparent, principal: principal, origin: origin,
-            idempotency: idempotency.map { IdempotencyKey($0, digest: digest ?? []) })
+            deadline: deadline, traceparent: traceparent, principal: principal, origin: origin, idempotency: idempotency
+        )
         if let position { envelope.positions[partition] = Position(position.map(Offset.init)) }
         return envelope
+    }
+
+    /// Which of the fields are there that may be missing.
+    private struct Parts: OptionSet {
+        let rawValue: UInt8
+
+        static let isTold = Parts(rawValue: 1)
+        static let traceparent = Parts(rawValue: 2)
+        static let principal = Parts(rawValue: 4)
+        static let origin = Parts(rawValue: 8)
+        static let idempotency = Parts(rawValue: 16)
+        static let position = Parts(rawValue: 32)
+    }
+
+    var bytes: [UInt8] {
+        var parts: Parts = isTold ? .isTold : []
+        if traceparent != nil { parts.insert(.traceparent) }
+        if principal != nil { parts.insert(.principal) }
+        if origin != nil { parts.insert(.origin) }
+        if idempotency != nil { parts.insert(.idempotency) }
+        if position != nil { parts.insert(.position) }
+        var fields = FieldWriter(capacity: message.count + keyspace.utf8.count + name.utf8.count + 128)
+        fields.write(parts.rawValue)
+        fields.write(UInt32(clamping: partition))
+        fields.write(keyspace)
+        fields.write(name)
+        if let traceparent { fields.write(traceparent) }
+        if let principal { fields.write(principal) }
+        if let origin { fields.write(origin) }
+        if let idempotency {
+            fields.write(idempotency.name)
+            fields.write(idempotency.digest)
+        }
+        if let position { fields.write(position) }
+        fields.writeRest(message)
+        return fields.bytes
+    }
+
+    init(bytes: [UInt8]) throws(CBORError) {
+        var fields = FieldReader(bytes)
+        let parts = Parts(rawValue: try fields.number())
+        isTold = parts.contains(.isTold)
+        partition = Int(try fields.number(UInt32.self))
+        keyspace = try fields.text()
+        name = try fields.text()
+        if parts.contains(.traceparent) { traceparent = try fields.text() }
+        if parts.contains(.principal) { principal = try fields.text() }
+        if parts.contains(.origin) { origin = try fields.text() }
+        if parts.contains(.idempotency) { idempotency = IdempotencyKey(try fields.text(), digest: try fields.field()) }
+        if parts.contains(.position) { position = try fields.position() }
+        message = fields.rest()
     }
 }
 
 /// What came of a forwarded message.
-@usableFromInline struct ForwardedAnswer: Codable, Sendable {
-    struct Failure: Codable, Sendable {
+@usableFromInline struct ForwardedAnswer: Sendable {
+    struct Failure: Sendable {
         var outcome: String
         var code: String
         var reason: String
         var rejection: Rejected?
     }
 
-    var reply: [UInt8]?
+    var reply: [UInt8] = []
     var version: UInt64 = 0
     var position: [Int64]?
     var isReplay = false
@@ -79,6 +130,50 @@ struct ForwardedRequest: Codable, Sendable {
         return AskError(
             AskError.Outcome(rawValue: failure.outcome) ?? .unknown, AskError.Code(name: failure.code) ?? .failed,
             failure.reason, reached: reached, isReplay: isReplay)
+    }
+
+    private struct Parts: OptionSet {
+        let rawValue: UInt8
+
+        static let isReplay = Parts(rawValue: 1)
+        static let position = Parts(rawValue: 2)
+        static let failure = Parts(rawValue: 4)
+        static let rejection = Parts(rawValue: 8)
+    }
+
+    func bytes() throws(CBORError) -> [UInt8] {
+        var parts: Parts = isReplay ? .isReplay : []
+        if position != nil { parts.insert(.position) }
+        if failure != nil { parts.insert(.failure) }
+        if failure?.rejection != nil { parts.insert(.rejection) }
+        var fields = FieldWriter(capacity: reply.count + 64)
+        fields.write(parts.rawValue)
+        fields.write(version)
+        if let position { fields.write(position) }
+        guard let failure else {
+            fields.writeRest(reply)
+            return fields.bytes
+        }
+        fields.write(failure.outcome)
+        fields.write(failure.code)
+        fields.write(failure.reason)
+        if let rejection = failure.rejection { fields.writeRest(try CBOR.encode(rejection)) }
+        return fields.bytes
+    }
+
+    init(bytes: [UInt8]) throws(CBORError) {
+        var fields = FieldReader(bytes)
+        let parts = Parts(rawValue: try fields.number())
+        isReplay = parts.contains(.isReplay)
+        version = try fields.number()
+        if parts.contains(.position) { position = try fields.position() }
+        guard parts.contains(.failure) else {
+            reply = fields.rest()
+            return
+        }
+        var failure = Failure(outcome: try fields.text(), code: try fields.text(), reason: try fields.text())
+        if parts.contains(.rejection) { failure.rejection = try CBOR.decode(Rejected.self, from: fields.rest()) }
+        self.failure = failure
     }
 }
 
@@ -189,14 +284,14 @@ extension ServiceRegistry {
     /// - Throws: `PeerError.refused` if it cannot be read, or is for a keyspace that is not here.
     package func answer(_ bytes: [UInt8], _ deadline: MonotonicTime) async throws(PeerError) -> [UInt8] {
         let request: ForwardedRequest
-        do throws(CBORError) { request = try CBOR.decode(ForwardedRequest.self, from: bytes) } catch {
+        do throws(CBORError) { request = try ForwardedRequest(bytes: bytes) } catch {
             throw PeerError(.refused, isNotSent: true, "the request cannot be read: \(error)")
         }
         guard let service = self[request.keyspace] as? any ForwardingService else {
             throw PeerError(.refused, isNotSent: true, "there is no keyspace \(request.keyspace) here")
         }
         let answer = await service.run(request, deadline)
-        do throws(CBORError) { return try CBOR.encode(answer) } catch {
+        do throws(CBORError) { return try answer.bytes() } catch {
             throw PeerError(.refused, isNotSent: false, "the answer cannot be sent: \(error)")
         }
     }

@@ -94,13 +94,14 @@
     func ask(
         _ peer: PeerAddress, _ request: ForwardedRequest, deadline: MonotonicTime, mayWrite: Bool
     ) async throws(AskError) -> ForwardedAnswer {
-        let bytes = try Forwarding.encode(request, outcome: .notApplied)
         let answered: [UInt8]
         do throws(PeerError) {
-            answered = try await link.ask(peer, Self.requestType, bytes, deadline: deadline)
+            answered = try await link.ask(peer, Self.requestType, request.bytes, deadline: deadline)
         } catch { throw Self.error(error, mayWrite) }
-        let answer = try Forwarding.decode(
-            ForwardedAnswer.self, answered, outcome: mayWrite ? .unknown : .notApplied)
+        let answer: ForwardedAnswer
+        do throws(CBORError) { answer = try ForwardedAnswer(bytes: answered) } catch {
+            throw AskError(mayWrite ? .unknown : .notApplied, .failed, "the answer of \(peer) cannot be read: \(error)")
+        }
         if let error = answer.error(PartitionID(keyspace: keyspace, number: request.partition)) { throw error }
         return answer
     }

@@ -237,7 +237,7 @@ public final class Service<P: Partition>: Sendable {
         } remote: { peer throws(AskError) in
             let answer = try await router.ask(peer, request, deadline: path.deadline, mayWrite: true)
             return Commit(
-                reply: try Forwarding.decode(C.Reply.self, answer.reply ?? [], outcome: .unknown),
+                reply: try Forwarding.decode(C.Reply.self, answer.reply, outcome: .unknown),
                 version: Version(answer.version), reached: answer.reached(replica.id), isReplay: answer.isReplay)
         }
     }
@@ -260,7 +260,7 @@ public final class Service<P: Partition>: Sendable {
         } remote: { peer throws(AskError) in
             let answer = try await router.ask(peer, request, deadline: path.deadline, mayWrite: false)
             return Answer(
-                reply: try Forwarding.decode(Q.Reply.self, answer.reply ?? []), reached: answer.reached(replica.id))
+                reply: try Forwarding.decode(Q.Reply.self, answer.reply), reached: answer.reached(replica.id))
         }
     }
 

@@ -246,3 +246,20 @@ private final class KeptMemStore: MemStore {
     nonisolated(nonsending) func copy(to path: String) async throws(MemStoreError) {}
     nonisolated(nonsending) func close() async {}
 }
+
+/// A value that several threads change.
+final class Box<Value: Sendable>: Sendable {
+    private let state: Mutex<Value>
+
+    init(_ value: Value) { state = Mutex(value) }
+
+    var value: Value { state.withLock { $0 } }
+
+    @discardableResult func change<Result: Sendable>(_ body: (inout Value) -> Result) -> Result {
+        state.withLock { state in
+            var value = state
+            defer { state = value }
+            return body(&value)
+        }
+    }
+}
