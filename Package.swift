@@ -106,8 +106,10 @@ let package = Package(
             linkerSettings: [.linkedLibrary("pthread")]),
         program("SyncedWritesBenchmark", path: "Benchmarks/SyncedWrites", ["CRocksDB", "AffinityBenchmarkSupport"]),
 
-        // What several of the tests use: an HTTP client, processes, folders, waiting.
-        .target(name: "AffinityTestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        // What several of the tests use: an HTTP client, a client of topics, processes, folders, waiting.
+        .target(
+            name: "AffinityTestSupport", dependencies: ["AffinityCore", "CRdKafka"], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
         // Does to a cluster what machines do: scripts/faults runs it.
         program(
             "ClusterFaults", path: "Tests/ClusterFaults", ["AffinityCore", "AffinityTesting", "AffinityTestSupport"]),

@@ -30,6 +30,8 @@ public struct NodeConfiguration: Sendable {
     public var host: String
     /// Where peers reach the node.
     public var port: Int
+    /// Where the node listens for peers, if that is not where they reach it.
+    public var listen: GatewayConfiguration.Listener?
     /// The folder of everything that the node keeps.
     public var data: String
     /// How many event loops the node runs; 0 for one a core.
@@ -178,6 +180,10 @@ public struct NodeConfiguration: Sendable {
         id = NodeID(node.string("id", default: "n1", .name, doc: "The node's name; unique in the system."))
         host = node.string("host", default: "127.0.0.1", doc: "Where peers reach this node.")
         port = node.integer("port", default: 7001, in: 0...65_535, doc: "Where peers reach this node.")
+        listen = node.string(
+            "listen", TextRule("an address like 0.0.0.0:7001") { GatewayConfiguration.Listener("http://" + $0) != nil },
+            doc: "Where this node listens for peers, if that is not host and port: behind a proxy, or at all addresses."
+        ).flatMap { GatewayConfiguration.Listener("http://" + $0) }
         data = node.string("data", default: "data", doc: "The folder of everything that the node keeps.")
         loops = node.integer(
             "loops", default: 0, in: 0...256, unit: "threads",

@@ -120,9 +120,7 @@ final class NodeParts: Sendable {
         let link = try TCPPeerLink(group: loops, configuration: linking, clock: clock, report: log.reporter)
         self.link.set(link)
         services.serve(link)
-        let port = try await link.listen(host: settings.host, port: settings.port)
-        let address = PeerAddress(node: settings.id, host: settings.host, port: port)
-        log.info("listening for peers", [("address", "\(settings.host):\(port)")])
+        let address = try await listen(link, settings, log)
         var servers = ZooKeeperConfiguration(servers: settings.zookeeper.connect)
         servers.sessionTimeout = settings.zookeeper.session
         if let user = settings.zookeeper.user {
@@ -141,6 +139,16 @@ final class NodeParts: Sendable {
             on: loops.loops[0], clock: clock, report: log.reporter)
         let run = Task(executorPreference: loops.loops[0]) { await coordinator.run() }
         opened.withLock { $0.cluster = Cluster(coordinator: coordinator, link: link, run: run, lock: lock) }
+    }
+
+    /// Listens for peers, and gives where they reach the node.
+    private func listen(
+        _ link: TCPPeerLink, _ settings: NodeConfiguration, _ log: Log
+    ) async throws -> PeerAddress {
+        let host = settings.listen?.host ?? settings.host
+        let port = try await link.listen(host: host, port: settings.listen?.port ?? settings.port)
+        log.info("listening for peers", [("address", "\(host):\(port)")])
+        return PeerAddress(node: settings.id, host: settings.host, port: settings.listen == nil ? port : settings.port)
     }
 
     private func openLocalLog(_ settings: NodeConfiguration, _ log: Log) async throws {

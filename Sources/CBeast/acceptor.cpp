@@ -104,12 +104,18 @@ bool Acceptor::post(void (Acceptor::*action)()) {
 }
 
 bool Acceptor::launch() { return post(&Acceptor::start); }
-void Acceptor::end() { post(&Acceptor::close); }
+void Acceptor::end() { post(&Acceptor::finish); }
 
 void Acceptor::start() {
     loop_.add(this);
     if (loop_.is_stopping()) return close();
     wait();
+}
+
+void Acceptor::finish() {
+    // Clients of these hold them for connected: without a listener they would be reset.
+    if (acceptor_.is_open()) accept_some();
+    close();
 }
 
 void Acceptor::close() {

@@ -40,7 +40,7 @@ public:
 
     /// Begins to accept, soon; false, and never, if the loop has ended.
     bool launch();
-    /// Closes, soon: behind what was posted to the loop before.
+    /// Takes the connections that are there, and closes, soon: behind what was posted to the loop before.
     void end();
     void close() override;
 
@@ -61,6 +61,7 @@ private:
     boost::asio::steady_timer retry_;
 
     bool post(void (Acceptor::*action)());
+    void finish();
     void start();
     void wait();
     bool accept_some();

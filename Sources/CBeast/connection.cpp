@@ -20,8 +20,8 @@ Connection::~Connection() { server_.release(); }
 
 void Connection::start() {
     loop_.add(this);
-    if (server_.is_draining() || loop_.is_stopping() || !socket_.is_open()) return close();
-    enter(State::idle, server_.options.idle_ns);
+    if (loop_.is_stopping() || !socket_.is_open()) return close();
+    wait_for_request();
     wait_to_read();
 }
 
@@ -32,10 +32,8 @@ void Connection::refuse() {
 }
 
 void Connection::drain() {
-    if (state_ != State::idle) return;
-    if (out_.empty()) return close();
-    linger_ = true;
-    enter(State::closing, 0);
+    // Who has a request on its way gets an answer, and hears from that to go elsewhere.
+    if (state_ == State::idle) wait_for_request();
 }
 
 bool Connection::is_draining() const { return server_.is_draining(); }
@@ -45,6 +43,11 @@ void Connection::enter(State state, int64_t time_ns) {
     state_ = state;
     state_deadline_ns_ = time_ns > 0 ? loop_.now_ns() + time_ns : INT64_MAX;
     set_deadline();
+}
+
+void Connection::wait_for_request() {
+    auto idle = server_.options.idle_ns;
+    enter(State::idle, server_.is_draining() ? std::min(idle, farewell_ns) : idle);
 }
 
 void Connection::queue_flush() {
@@ -249,7 +252,7 @@ void Connection::answered(bool keep_alive) {
         linger_ = true;
         return enter(State::closing, 0);
     }
-    enter(State::idle, server_.options.idle_ns);
+    wait_for_request();
     if (!processing_ && !in_.empty()) queue_ready();
 }
 
@@ -341,7 +344,10 @@ void Connection::on_deadline() {
         case State::chunked: return fail(408, "The body did not come in time.");
         case State::idle:
             // Not while an answer is under way: then the time to write counts.
-            if (!out_.empty()) return enter(State::idle, server_.options.idle_ns);
+            if (!out_.empty()) return wait_for_request();
+            // A request that has just come would be lost, and nobody could tell whether it was carried out.
+            on_readable();
+            if (state_ != State::idle) return;
             return close();
         default: return close();
     }

@@ -32,7 +32,7 @@ public:
     void start();
     /// Answers 503 to whatever comes, and ends.
     void refuse();
-    /// Ends if it waits for a request; otherwise the answer under way is its last.
+    /// The answer under way is its last; without one, that to a request that comes very soon.
     void drain();
     /// Ends as it stands.
     void close();
@@ -56,6 +56,8 @@ private:
     static constexpr size_t kept_capacity_max = 4096;
     static constexpr size_t taken_per_write_time = 64 * 1024;
     static constexpr size_t discarded_max = 16 << 20;
+    // How long a server that drains waits for requests that were sent before anybody could know.
+    static constexpr int64_t farewell_ns = 200'000'000;
 
     cb_loop &loop_;
     cb_server &server_;
@@ -94,6 +96,7 @@ private:
     void dispatch();
     void fail(int status, const char *detail);
     void enter(State state, int64_t time_ns);
+    void wait_for_request();
     void set_deadline() { deadline_ns = std::min(state_deadline_ns_, write_deadline_ns_); }
     void queue_flush();
     void queue_ready();

@@ -27,7 +27,7 @@ int cb_server::bind(const char *host, uint16_t port, uint16_t &actual, bool &res
     auto acceptor = std::make_shared<cb::Acceptor>(*loops[0], *this, listening);
     {
         std::lock_guard lock(mutex_);
-        if (is_draining()) return ECANCELED;
+        if (has_stopped_accepting_) return ECANCELED;
         acceptors_.push_back(acceptor);
     }
     if (!acceptor->launch()) {
@@ -92,7 +92,7 @@ void cb_server::stop_accepting() {
     std::vector<std::shared_ptr<cb::Acceptor>> acceptors;
     {
         std::lock_guard lock(mutex_);
-        draining_.store(true);
+        has_stopped_accepting_ = true;
         acceptors.swap(acceptors_);
     }
     for (auto &acceptor : acceptors) acceptor->end();
@@ -104,9 +104,11 @@ void cb_server::drain(void *waiter, cb_release_fn done) {
         waiters_.push_back({waiter, done});
     }
     stop_accepting();
-    // Behind the acceptor's end in the first loop's order: nothing is accepted any more once the others are asked.
+    // Behind the acceptor's end in the first loop's order: nothing is accepted any more once the others are asked, and
+    // clients who are told to go find nobody here to connect to.
     auto ask = [](void *box, void *) {
         auto server = static_cast<cb_server *>(box);
+        server->draining_.store(true);
         for (auto loop : server->loops) {
             server->retain();
             auto run = [](void *box, void *where) {
@@ -124,6 +126,7 @@ void cb_server::drain(void *waiter, cb_release_fn done) {
     };
     retain();
     if (!loops[0]->post({ask, this, nullptr})) {
+        draining_.store(true);
         tell_waiters();
         release();
     }
@@ -131,6 +134,7 @@ void cb_server::drain(void *waiter, cb_release_fn done) {
 
 void cb_server::abort() {
     stop_accepting();
+    draining_.store(true);
     for (auto loop : loops) {
         retain();
         auto run = [](void *box, void *where) {

@@ -49,6 +49,7 @@ private:
     std::atomic<bool> draining_{false};
     size_t next_loop_ = 0;
     std::mutex mutex_;
+    bool has_stopped_accepting_ = false;
     std::vector<std::shared_ptr<cb::Acceptor>> acceptors_;
     std::vector<Waiter> waiters_;
 

@@ -1,5 +1,6 @@
 import AffinityNet
 import AffinityTestSupport
+import Foundation
 import Testing
 
 @Suite struct HTTPDrainTests {
@@ -27,6 +28,29 @@ import Testing
         #expect(server.openConnections == 0)
         await #expect(throws: NetError.self) { try await server.bind(host: "127.0.0.1", port: 0) }
         await group.shutdown()
+    }
+
+    /// A client that hears of the end with its request already sent could not tell what became of it.
+    @Test func whatIsOnItsWayWhenTheServerDrainsIsAnswered() async throws {
+        for _ in 0..<20 {
+            let group = try EventLoopGroup(count: 2)
+            let server = try HTTPServer(group: group, handler: echo)
+            let port = try await server.bind(host: "127.0.0.1", port: 0)
+            let known = UncheckedBox(try HTTPClient(port: port))
+            #expect(try known.value.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status == 200)
+            // Behind these the loops find everything at once: a request, a new connection, and that the server drains.
+            let blocked = DispatchSemaphore(value: 0)
+            for loop in group.loops { loop.post { blocked.wait() } }
+            let new = UncheckedBox(try HTTPClient(port: port))
+            async let drained: Void = server.drain(within: .seconds(20))
+            for client in [known, new] { try client.value.send("GET /late HTTP/1.1\r\nHost: x\r\n\r\n") }
+            for _ in group.loops { blocked.signal() }
+            try await onThread { () throws in
+                for client in [known, new] { #expect(try client.value.answer().text == "GET /late ") }
+            }
+            await drained
+            await group.shutdown()
+        }
     }
 
     @Test func afterTheLimitTheRestIsClosed() async throws {

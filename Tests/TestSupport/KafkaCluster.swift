@@ -32,10 +32,11 @@ package final class KafkaCluster: Sendable {
     /// Starts brokers and returns when they answer.
     ///
     /// - Parameters:
+    ///   - port: of the first broker; 0 for free ones.
     ///   - protocol: what a further listener of each takes: `SASL_SSL`.
     ///   - properties: what is added to the configuration of each.
     package init(
-        brokers count: Int = 1, securedWith protocol: String? = nil, properties: [String: String] = [:]
+        brokers count: Int = 1, port: Int = 0, securedWith protocol: String? = nil, properties: [String: String] = [:]
     ) throws {
         // No `TemporaryFolder`: the brokers may live longer than this value would.
         folder = NSTemporaryDirectory() + "affinity-kafka-\(UUID().uuidString)"
@@ -43,7 +44,7 @@ package final class KafkaCluster: Sendable {
         let lines = properties.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
         try lines.write(toFile: folder + "/extra.properties", atomically: true, encoding: .utf8)
         let arguments =
-            ["start", folder, "--brokers", "\(count)", "--port", "0", "--until", "\(getpid())"]
+            ["start", folder, "--brokers", "\(count)", "--port", "\(port)", "--until", "\(getpid())"]
             + (`protocol`.map { ["--secured", $0] } ?? [])
         let output = try Self.run(arguments)
         guard let last = output.split(separator: "\n").last else { throw Failure("scripts/kafka says nothing") }

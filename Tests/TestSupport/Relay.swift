@@ -2,16 +2,19 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// Stands between a client and a server on the loopback, and does to their connections what networks do.
+/// Stands between clients and a server on the loopback, and does to their connections what networks do.
+///
+/// Where clients say who they are with their first bytes, it can be done to the connections of one of them.
 package final class Relay: Sendable {
     /// What goes through it.
     package enum Direction: CaseIterable, Sendable {
         case requests, answers
     }
 
+    /// What is done, by the name of the client; the empty one is that of clients without.
     private struct State {
-        var isCut = false
-        var held: Set<Direction> = []
+        var cut: Set<String> = []
+        var held: [String: Set<Direction>] = [:]
         var connections: [Connection] = []
     }
 
@@ -19,12 +22,17 @@ package final class Relay: Sendable {
     package let port: Int
     private let target: Int
     private let listener: Int32
+    private let nameOf: @Sendable (ArraySlice<UInt8>) -> String
     private let state = Mutex(State())
     private let changed = NSCondition()
 
     /// A relay to a port of the loopback.
-    package init(to target: Int) throws {
-        self.target = target
+    ///
+    /// - Parameter nameOf: reads the client's name from the first bytes of a connection.
+    package init(
+        to target: Int, nameOf: @escaping @Sendable (_ firstBytes: ArraySlice<UInt8>) -> String = { _ in "" }
+    ) throws {
+        (self.target, self.nameOf) = (target, nameOf)
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         self.listener = listener
         var address = loopback(0)
@@ -45,46 +53,56 @@ package final class Relay: Sendable {
     }
 
     /// Ends all connections, and every new one at once, until `mend`.
-    package func cut() {
-        let ended = state.withLock { state in
-            state.isCut = true
-            defer { state.connections = [] }
-            return state.connections
-        }
-        for connection in ended { connection.end() }
+    package func cut(of name: String = "") {
+        state.withLock { _ = $0.cut.insert(name) }
+        end(of: name)
     }
 
     /// Lets connections through again.
-    package func mend() { state.withLock { $0.isCut = false } }
+    package func mend(of name: String = "") { state.withLock { _ = $0.cut.remove(name) } }
+
+    /// Ends the connections that there are.
+    package func end(of name: String = "") {
+        for connection in state.withLock({ $0.connections.filter { $0.name == name } }) { connection.end() }
+    }
 
     /// Keeps back what goes that way, until `release` or the end of the connection.
-    package func hold(_ directions: Set<Direction> = Set(Direction.allCases)) {
-        state.withLock { $0.held.formUnion(directions) }
+    package func hold(_ directions: Set<Direction> = Set(Direction.allCases), of name: String = "") {
+        state.withLock { $0.held[name, default: []].formUnion(directions) }
     }
 
     /// Lets go on what was kept back.
-    package func release() {
-        state.withLock { $0.held = [] }
-        changed.lock()
-        changed.broadcast()
-        changed.unlock()
+    package func release(of name: String = "") {
+        state.withLock { $0.held[name] = nil }
+        wake()
     }
 
     /// Ends it. To be called once.
     package func stop() {
         cut()
-        release()
+        let connections = state.withLock { state in
+            state.held = [:]
+            return state.connections
+        }
+        for connection in connections { connection.end() }
+        wake()
         shutdown(listener, Int32(SHUT_RDWR))
     }
 
+    private func wake() {
+        changed.lock()
+        changed.broadcast()
+        changed.unlock()
+    }
+
     private func accept() {
-        while case let client = Glibc.accept(listener, nil, nil), client >= 0 { relay(client) }
+        while case let client = accept4(listener, nil, nil, Int32(SOCK_CLOEXEC.rawValue)), client >= 0 { relay(client) }
         close(listener)
     }
 
     private func relay(_ client: Int32) {
         let connection = Connection(client, to: target)
-        guard let connection, !state.withLock({ $0.isCut }) else { return }
+        guard let connection, !state.withLock({ $0.cut.contains("") }) else { return }
         state.withLock { $0.connections.append(connection) }
         for direction in Direction.allCases {
             Thread.detachNewThread { self.pump(connection, direction) }
@@ -96,17 +114,27 @@ package final class Relay: Sendable {
             direction == .requests
             ? (connection.client, connection.server) : (connection.server, connection.client)
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        var isNamed = direction == .answers
         while case let count = recv(from, &buffer, buffer.count, 0), count > 0 {
+            if !isNamed { isNamed = name(connection, nameOf(buffer.prefix(count))) }
             guard awaitLeave(direction, connection), sendAll(to, buffer.prefix(count)) else { break }
         }
+        // An end is kept back too.
+        _ = awaitLeave(direction, connection)
         connection.end()
         state.withLock { $0.connections.removeAll { $0 === connection } }
+    }
+
+    private func name(_ connection: Connection, _ name: String) -> Bool {
+        connection.name = name
+        if state.withLock({ $0.cut.contains(name) }) { connection.end() }
+        return true
     }
 
     private func awaitLeave(_ direction: Direction, _ connection: Connection) -> Bool {
         changed.lock()
         defer { changed.unlock() }
-        while state.withLock({ $0.held.contains(direction) }), !connection.isEnded {
+        while state.withLock({ $0.held[connection.name]?.contains(direction) == true }), !connection.isEnded {
             _ = changed.wait(until: Date(timeIntervalSinceNow: 0.05))
         }
         return !connection.isEnded
@@ -127,6 +155,7 @@ package final class Relay: Sendable {
         let client: Int32
         let server: Int32
         private let ended = Atomic(false)
+        private let clientName = Mutex("")
 
         init?(_ client: Int32, to port: Int) {
             self.client = client
@@ -146,6 +175,12 @@ package final class Relay: Sendable {
             close(server)
         }
 
+        /// Who has opened it.
+        var name: String {
+            get { clientName.withLock { $0 } }
+            set { clientName.withLock { $0 = newValue } }
+        }
+
         var isEnded: Bool { ended.load(ordering: .acquiring) }
 
         func end() {
@@ -163,3 +198,9 @@ private func loopback(_ port: Int) -> sockaddr_in {
     address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
     return address
 }
+
+/// Swift's headers do not show it: nothing else keeps a program that is started at the same moment from inheriting the
+/// connection.
+private let accept4 = unsafeBitCast(
+    dlsym(nil, "accept4"),
+    to: (@convention(c) (Int32, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int32) -> Int32).self)

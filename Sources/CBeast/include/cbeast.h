@@ -82,8 +82,8 @@ cb_server *cb_server_new(
 void cb_server_release(cb_server *server);
 /// Blocks while a name is resolved. Gives 0 or an errno, or with `*resolver` set one of getaddrinfo's codes.
 int cb_server_bind(cb_server *server, const char *host, uint16_t port, uint16_t *actual, bool *resolver);
-/// Stops accepting, closes idle connections, ends the others after their answers; `done(context)` is called once,
-/// when no connection is open. A second call only adds its `done`.
+/// Stops accepting, ends every connection after its next answer, and idle ones after a moment; `done(context)` is called
+/// once, when no connection is open. A second call only adds its `done`.
 void cb_server_drain(cb_server *server, void *context, cb_release_fn done);
 /// Closes every connection as it stands.
 void cb_server_abort(cb_server *server);

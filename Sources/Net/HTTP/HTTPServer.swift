@@ -71,8 +71,9 @@ public final class HTTPServer: Sendable {
         }
     }
 
-    /// Stops accepting, closes idle connections, lets the others have the answer that is under way (with
-    /// `Connection: close`), and returns when no connection is open. What is open after `limit` is closed as it stands.
+    /// Stops accepting, lets every connection have one more answer (with `Connection: close`), and returns when none is
+    /// open. Idle connections have a moment for a request that was sent before the client could know, and are closed
+    /// then. What is open after `limit` is closed as it stands.
     ///
     /// The server cannot listen again. Must not be awaited by a task that the drained answers wait for.
     public nonisolated(nonsending) func drain(within limit: Duration) async {

@@ -80,6 +80,23 @@ extension KeyValueInterface {
             #expect(try service.stop() == 0)
         }
 
+        @Test func peersAreHeardAtAnAddressOfItsOwn() throws {
+            let folder = try TemporaryFolder()
+            // Neither of the two servers is there: that is for later.
+            let node = try Child(
+                Programs.keyValue,
+                [
+                    "--node.data", folder.path + "/data", "--node.port", "1", "--node.listen", "127.0.0.1:0",
+                    "--coordinator.kind", "zookeeper", "--coordinator.connect", "127.0.0.1:1", "--storage.kind",
+                    "kafka",
+                    "--storage.brokers", "127.0.0.1:1",
+                ])
+            defer { try? node.killNow() }
+            let line = try node.line { $0.message == "listening for peers" }
+            let address = try #require(line.fields["address"])
+            #expect(address.hasPrefix("127.0.0.1:") && address != "127.0.0.1:1")
+        }
+
         @Test(arguments: ["memory", "rocksdb"]) func dataSurvivesRestartAndCrash(memstore: String) throws {
             let arguments = ["--keyspaces.kv.memstore", memstore]
             var process = try ServiceProcess.keyValue(arguments)

@@ -1,19 +1,24 @@
-import AffinityCore
-import AffinityTestSupport
+package import AffinityCore
 import CRdKafka
 import Foundation
 
 /// Somebody else's program at the same topics: librdkafka, without any code of the project's own log.
 ///
 /// Used by one thread, and every call waits for the brokers.
-final class TopicClient {
-    struct Outgoing {
-        var topic: String
-        var partition: Int
-        var key: [UInt8]
+package final class TopicClient {
+    package struct Outgoing {
+        package var topic: String
+        package var partition: Int
+        package var key: [UInt8]
         /// `nil` for a tombstone.
-        var value: [UInt8]?
-        var headers = RecordHeaders()
+        package var value: [UInt8]?
+        package var headers = RecordHeaders()
+
+        package init(
+            topic: String, partition: Int, key: [UInt8], value: [UInt8]?, headers: RecordHeaders = RecordHeaders()
+        ) {
+            (self.topic, self.partition, self.key, self.value, self.headers) = (topic, partition, key, value, headers)
+        }
     }
 
     private let brokers: String
@@ -22,7 +27,7 @@ final class TopicClient {
     private var consumer: OpaquePointer?
 
     /// - Parameter transactions: the name of a transactional producer.
-    init(_ brokers: String, transactions: String? = nil) throws {
+    package init(_ brokers: String, transactions: String? = nil) throws {
         self.brokers = brokers
         var properties = ["bootstrap.servers": brokers, "acks": "all", "linger.ms": "0"]
         properties["transactional.id"] = transactions
@@ -72,7 +77,7 @@ final class TopicClient {
 
     /// Writes records, and gives the offset of each.
     @discardableResult
-    func send(_ records: [Outgoing]) throws -> [Int64] {
+    package func send(_ records: [Outgoing]) throws -> [Int64] {
         for (index, record) in records.enumerated() { try hand(record, index + 1) }
         var offsets = records.map { _ in Int64(-1) }
         var left = records.count
@@ -110,14 +115,14 @@ final class TopicClient {
         try Self.check(code, "a record")
     }
 
-    func begin() throws { try Self.check(rd_kafka_begin_transaction(handle)) }
-    func commit() throws { try Self.check(rd_kafka_commit_transaction(handle, 30_000)) }
-    func abort() throws { try Self.check(rd_kafka_abort_transaction(handle, 30_000)) }
+    package func begin() throws { try Self.check(rd_kafka_begin_transaction(handle)) }
+    package func commit() throws { try Self.check(rd_kafka_commit_transaction(handle, 30_000)) }
+    package func abort() throws { try Self.check(rd_kafka_abort_transaction(handle, 30_000)) }
 
     // MARK: - Reading
 
     /// All records of a partition that are committed.
-    func read(_ name: String, _ partition: Int) throws -> [LoggedRecord] {
+    package func read(_ name: String, _ partition: Int) throws -> [LoggedRecord] {
         let consumer = try openConsumer()
         let topic = rd_kafka_topic_new(consumer, name, nil)
         defer { rd_kafka_topic_destroy(topic) }
@@ -175,13 +180,13 @@ final class TopicClient {
 
     // MARK: - Administration
 
-    struct Replicas {
-        var leader: Int
-        var inSync: Int
+    package struct Replicas {
+        package var leader: Int
+        package var inSync: Int
     }
 
     /// Who leads each partition of a topic, and how many copies are in sync.
-    func replicas(_ name: String) throws -> [Replicas] {
+    package func replicas(_ name: String) throws -> [Replicas] {
         let topic = rd_kafka_topic_new(handle, name, nil)
         defer { rd_kafka_topic_destroy(topic) }
         var found: UnsafePointer<rd_kafka_metadata>?
@@ -192,7 +197,7 @@ final class TopicClient {
             .sorted { $0.id < $1.id }.map { Replicas(leader: Int($0.leader), inSync: Int($0.isr_cnt)) }
     }
 
-    func create(_ name: String, partitions: Int, replication: Int = 1, _ settings: [String: String]) throws {
+    package func create(_ name: String, partitions: Int, replication: Int = 1, _ settings: [String: String]) throws {
         let topic = rd_kafka_NewTopic_new(name, Int32(partitions), Int32(replication), nil, 0)
         defer { rd_kafka_NewTopic_destroy(topic) }
         for (setting, value) in settings { rd_kafka_NewTopic_set_config(topic, setting, value) }
@@ -206,7 +211,7 @@ final class TopicClient {
         try Self.check(rd_kafka_topic_result_error(results?[0]), "making \(name)")
     }
 
-    func delete(_ name: String) throws {
+    package func delete(_ name: String) throws {
         let topic = rd_kafka_DeleteTopic_new(name)
         defer { rd_kafka_DeleteTopic_destroy(topic) }
         let event = try answer(RD_KAFKA_ADMIN_OP_DELETETOPICS, "deleting \(name)") { options, answers in
@@ -220,7 +225,7 @@ final class TopicClient {
     }
 
     /// Gives a topic these settings and no others.
-    func set(_ name: String, _ settings: [String: String]) throws {
+    package func set(_ name: String, _ settings: [String: String]) throws {
         let resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name)
         defer { rd_kafka_ConfigResource_destroy(resource) }
         for (setting, value) in settings { rd_kafka_ConfigResource_set_config(resource, setting, value) }
