@@ -48,10 +48,11 @@ struct AdminGateway {
 
     private func change(_ edit: @escaping @Sendable (inout SettingsRecord) -> Void) async throws -> Response {
         let coordinator = try coordinator
-        do throws(CoordinatorError) { try await coordinator.change(edit) } catch {
+        let settings: SettingsRecord
+        do throws(CoordinatorError) { settings = try await coordinator.change(edit) } catch {
             throw HTTPError(error.isRetriable ? 503 : 500, error.reason)
         }
-        return try await settings()
+        return try .json(settings)
     }
 
     private func partition(of request: Request) throws(HTTPError) -> (String, Int) {

@@ -29,9 +29,10 @@ extension ClusterCoordinator {
 
     /// Raises the grant and becomes master, both or neither.
     private func claim(_ partition: PartitionID, _ current: Current) async {
+        var failure: TreeError?
         defer {
             claiming.remove(partition)
-            touch(.master(partition), current)
+            touch(.master(partition), after: failure, current)
         }
         let path = paths.grant(partition)
         do throws(TreeError) {
@@ -41,20 +42,28 @@ extension ClusterCoordinator {
             vacancy.successor = .some(record.successor)
             vacancies[partition] = vacancy
             guard isTurn(partition, vacancy, current) else { return }
+            let failed = record.failed
             record.grant += 1
-            record.successor = nil
-            record.masters.append(
-                GrantRecord.Master(node: name, grant: record.grant, session: current.session.id))
+            (record.successor, record.failed) = (nil, nil)
+            record.masters.append(mastership(record.grant, current))
             let master = MasterRecord(node: name, grant: record.grant)
             try await current.session.commit([
                 node.map { .set(path, record.bytes, version: $0.version) }
                     ?? .create(path, record.bytes, isEphemeral: false),
                 .create(paths.master(partition), master.bytes, isEphemeral: true),
             ])
+            // Who gave it up because it could not serve does not get it back at once.
+            if let failed { distrusted[partition] = (failed, clock.monotonic.advanced(by: .seconds(60))) }
         } catch {
+            failure = error
             // Another one was first, or the answer is lost: what is there now is read next.
             if error.code == .refused { complain("the mastership cannot be taken", partition, error) }
         }
+    }
+
+    private func mastership(_ grant: UInt64, _ current: Current) -> GrantRecord.Master {
+        GrantRecord.Master(
+            node: name, grant: grant, session: current.session.id, lease: current.leaseLength.wholeMilliseconds)
     }
 
     /// What stands in the node of a grant. Bytes that are none are never taken for the beginning.
@@ -80,8 +89,7 @@ extension ClusterCoordinator {
             let raised = max(record.grant, grant) + 1
             record.grant = raised
             record.masters.removeAll { $0.session == current.session.id }
-            record.masters.append(
-                GrantRecord.Master(node: self.name, grant: raised, session: current.session.id))
+            record.masters.append(self.mastership(raised, current))
             return MasterRecord(node: self.name, grant: raised)
         }
         if let current { touch(.master(partition), current) }
@@ -114,12 +122,14 @@ extension ClusterCoordinator {
 
     /// When nobody can answer from the lease of a former master any more.
     private func leaseEnd(of master: GrantRecord.Master, _ current: Current) async -> MonotonicTime {
-        let own = current.leaseLength
+        // As long as the master itself has said, or, where it has not, as the own one.
+        let said = master.lease.map { Duration.milliseconds(max(0, min($0, 3_600_000))) }
+        let own = said ?? current.leaseLength
         // A session of this process has taken its lease along; one of a process before it ended before this began.
         if formerSessions.contains(master.session) { return clock.monotonic }
         if master.node == name { return current.since.advanced(by: own) }
         guard let pulse = await pulse(of: master.node, current) else { return clock.monotonic.advanced(by: own) }
-        let length = Duration.milliseconds(max(0, min(pulse.record.lease, 3_600_000)))
+        let length = max(said ?? .zero, Duration.milliseconds(max(0, min(pulse.record.lease, 3_600_000))))
         let since = pulse.record.session == master.session ? pulse.since : pulse.sessionSince
         return since.advanced(by: length)
     }
@@ -183,12 +193,14 @@ extension ClusterCoordinator {
             guard retiring.count < configuration.concurrency else { break }
             guard !retiring.contains(partition), !releasing.contains(partition) else { continue }
             if hasLongFailed(partition, current) {
-                release(partition, view.master(partition)?.record.grant ?? 0)
+                // By way of the replica: it must not answer from its lease once the master's node is gone.
+                retiring.insert(partition)
                 continue
             }
-            guard view.isLevel(name, partition), let better = view.betterMaster(than: name, partition) else { continue }
-            let now = clock.monotonic
             let isLeaving = own.isDraining || !view.hosts(partition).contains(name)
+            guard serving.contains(partition) || isLeaving, let better = view.betterMaster(than: name, partition)
+            else { continue }
+            let now = clock.monotonic
             if !isLeaving, let distrust = distrusted[partition], distrust.node == better, now < distrust.until {
                 continue
             }
@@ -235,6 +247,7 @@ extension ClusterCoordinator {
                 var record = try self.grant(node, path)
                 record.masters.removeAll { $0.session == current.session.id }
                 record.successor = successor
+                record.failed = failing[partition] == nil ? nil : name
                 return try await current.session.commit([
                     .set(path, record.bytes, version: node.version),
                     .delete(paths.master(partition), version: master.version),

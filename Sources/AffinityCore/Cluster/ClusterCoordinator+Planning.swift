@@ -9,8 +9,11 @@ struct Planning {
     /// The nodes that were there at the last look, and when the last one came.
     var present: Set<String> = []
     var lastArrival: MonotonicTime?
-    /// Since when nodes are gone, and what they were when they went.
+    /// Keyspaces whose assignment is there and cannot be read.
+    var unreadable: Set<String> = []
+    /// Since when nodes are gone, which of them this node has seen leaving, and what they were when they went.
     var missing: [String: MonotonicTime] = [:]
+    var seenLeaving: Set<String> = []
     var weights: [String: Int] = [:]
     /// Keyspaces whose assignment is being written.
     var writing: Set<String> = []
@@ -23,6 +26,7 @@ struct Planning {
     /// Of a new session: what went away keeps its time.
     init(keeping former: Planning) {
         missing = former.missing
+        seenLeaving = former.seenLeaving
         weights = former.weights
     }
 }
@@ -42,7 +46,9 @@ extension ClusterCoordinator {
         guard leader == current.session.id, view.members[name] != nil, !own.isDraining else { return }
         guard hasSettled() else { return }
         for (keyspace, declared) in configuration.keyspaces.sorted(by: { $0.key < $1.key }) {
-            guard !planning.writing.contains(keyspace), let view = view.keyspaces[keyspace] else { continue }
+            guard !planning.writing.contains(keyspace), !planning.unreadable.contains(keyspace),
+                let view = view.keyspaces[keyspace]
+            else { continue }
             let wanted = assignment(keyspace, declared, view.assignment)
             guard let wanted, wanted != view.assignment else { continue }
             planning.writing.insert(keyspace)
@@ -58,9 +64,12 @@ extension ClusterCoordinator {
 
     private func becomePlanner(_ current: Current) async {
         // Another one may be first: what is there is read next.
-        try? await current.session.commit([.create(paths.planner, Array(name.utf8), isEphemeral: true)])
+        var failure: TreeError?
+        do throws(TreeError) {
+            try await current.session.commit([.create(paths.planner, Array(name.utf8), isEphemeral: true)])
+        } catch { failure = error }
         planning.isStanding = false
-        touch(.planner, current)
+        touch(.planner, after: failure, current)
     }
 
     /// Notes who came and who went; false while more may come.
@@ -75,8 +84,8 @@ extension ClusterCoordinator {
                 }
             }
             planning.missing[node] = nil
+            planning.seenLeaving.remove(node)
         }
-        for node in planning.present.subtracting(present) { planning.missing[node] = now }
         planning.present = present
         for (node, record) in view.members { planning.weights[node] = record.weight }
         guard let last = planning.lastArrival else { return true }
@@ -88,13 +97,15 @@ extension ClusterCoordinator {
         let change: TreeChange =
             planning.versions[keyspace].map { .set(path, wanted.bytes, version: $0) }
             ?? .create(path, wanted.bytes, isEphemeral: false)
+        var failure: TreeError?
         do throws(TreeError) { try await current.session.commit([change]) } catch {
+            failure = error
             if error.code == .refused {
                 report(Report(.error, "the assignment cannot be written", [("reason", error.reason)]))
             }
         }
         planning.writing.remove(keyspace)
-        touch(.assignment(keyspace), current)
+        touch(.assignment(keyspace), after: failure, current)
     }
 
     // MARK: - What is wanted
@@ -112,17 +123,35 @@ extension ClusterCoordinator {
             let plan = plan(keyspace, declared, members, nil)
             return AssignmentRecord(partitions: names(plan))
         }
-        let isOrphaned = now.partitions.indices.contains { number in
-            !view.hosts(PartitionID(keyspace: keyspace, number: number)).contains { view.members[$0] != nil }
+        let intended = Assignment(
+            replicas: now.partitions.indices.map { (now.next[$0] ?? now.partitions[$0]).map(NodeID.init) })
+        let orphans = now.partitions.indices.filter { isOrphaned(PartitionID(keyspace: keyspace, number: $0)) }
+        if !orphans.isEmpty {
+            // Whatever else is wanted: these have nobody, and get what the nodes that are there can give.
+            let plan = names(plan(keyspace, declared, members, intended))
+            var wanted = now
+            for number in orphans { (wanted.partitions[number], wanted.next[number]) = (plan[number], nil) }
+            return wanted
         }
-        if !isOrphaned {
-            if view.settings.isPaused { return nil }
-            members += absent(from: now).map { PlanRequest.Member(id: NodeID($0), weight: planning.weights[$0] ?? 1) }
-        }
-        let intended = now.partitions.indices.map { now.next[$0] ?? now.partitions[$0] }
-        let plan = plan(keyspace, declared, members, Assignment(replicas: intended.map { $0.map(NodeID.init) }))
-        return step(keyspace, from: now, to: names(plan))
+        if view.settings.isPaused { return nil }
+        members += absent(from: now).map { PlanRequest.Member(id: NodeID($0), weight: planning.weights[$0] ?? 1) }
+        return step(keyspace, from: now, to: names(plan(keyspace, declared, members, intended)))
     }
+
+    /// Whether nobody is left who holds a partition. Nodes that this one has not seen leaving may be about to come, as
+    /// when a whole system starts.
+    private func isOrphaned(_ partition: PartitionID) -> Bool {
+        let now = clock.monotonic
+        return view.hosts(partition).allSatisfy { node in
+            guard view.members[node] == nil else { return false }
+            let since = planning.missing[node] ?? now
+            planning.missing[node] = since
+            return planning.seenLeaving.contains(node) || now >= since.advanced(by: Self.patience)
+        }
+    }
+
+    /// How long nodes that hold the only replicas of a partition are waited for when the system starts.
+    private static let patience = Duration.seconds(10)
 
     /// The nodes that went away a short while ago: they keep what they have, for they are likely to come back.
     private func absent(from assignment: AssignmentRecord) -> Set<String> {
@@ -173,9 +202,11 @@ extension ClusterCoordinator {
             let added = target.filter { !held.contains($0) }
             let partition = PartitionID(keyspace: keyspace, number: number)
             let isWarm = added.allSatisfy { view.isLevel($0, partition) }
-            let isLost = !held.contains { view.members[$0] != nil }
-            if added.isEmpty || isWarm || isLost {
+            if added.isEmpty || isWarm {
                 wanted.partitions[number] = target
+            } else if added.contains(where: { view.members[$0] == nil || view.hasFailed($0, partition) }) {
+                // Nothing warms up there; it stays where it is, and holds up no other move.
+                continue
             } else if now.next[number] != nil {
                 wanted.next[number] = target
             } else {

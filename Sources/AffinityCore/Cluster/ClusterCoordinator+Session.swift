@@ -2,10 +2,13 @@
 extension ClusterCoordinator {
     /// Lives through one session.
     func live(_ session: any TreeSession) async {
+        entering = session
         do throws(TreeError) {
             try await prepare(session)
             try await register(session)
+            entering = nil
         } catch {
+            entering = nil
             if !isClosed { report(Report(.error, "the cluster cannot be entered", [("reason", error.reason)])) }
             await session.close()
             await executor.sleep(until: clock.monotonic.advanced(by: .seconds(1)))

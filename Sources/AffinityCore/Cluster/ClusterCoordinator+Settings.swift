@@ -4,7 +4,11 @@ extension ClusterCoordinator {
     ///
     /// - Throws: `.io` if there is no session, or ZooKeeper does not answer; `.corrupt` if what stands there cannot be
     ///   read.
-    package func change(_ edit: @Sendable (inout SettingsRecord) -> Void) async throws(CoordinatorError) {
+    /// - Returns: what stands there now.
+    @discardableResult
+    package func change(
+        _ edit: @Sendable (inout SettingsRecord) -> Void
+    ) async throws(CoordinatorError) -> SettingsRecord {
         while true {
             guard let current else { throw CoordinatorError(.io, "there is no session with the coordinator") }
             do throws(TreeError) {
@@ -14,12 +18,13 @@ extension ClusterCoordinator {
                 }
                 let before = settings
                 edit(&settings)
-                if settings == before { return }
+                if settings == before { return settings }
                 try await current.session.commit([
                     node.map { .set(paths.settings, settings.bytes, version: $0.version) }
                         ?? .create(paths.settings, settings.bytes, isEphemeral: false)
                 ])
-                return touch(.settings, current)
+                touch(.settings, current)
+                return settings
             } catch {
                 switch error.code {
                 case .conflict: continue

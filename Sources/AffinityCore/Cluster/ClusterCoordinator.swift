@@ -24,15 +24,17 @@ public actor ClusterCoordinator: Coordinator {
         let lease = Lease()
         /// When the node was registered: every former session of it had ended.
         let since: MonotonicTime
+        /// How often beats are written and read, and how long a lease runs from the sending of one (Q1). The others are
+        /// told so, and the servers may agree to another time-out with each new connection: these stay.
+        let interval: Duration
+        let leaseLength: Duration
 
         init(_ session: any TreeSession, since: MonotonicTime) {
             self.session = session
             self.since = since
+            interval = session.timeout / 8
+            leaseLength = session.timeout / 4
         }
-
-        /// How often beats are written and read, and how long a lease runs from the sending of one (Q1).
-        var interval: Duration { session.timeout / 8 }
-        var leaseLength: Duration { session.timeout / 4 }
     }
 
     /// A replica of this node.
@@ -67,6 +69,8 @@ public actor ClusterCoordinator: Coordinator {
     }
 
     var current: Current?
+    /// The session that the cluster is being entered with.
+    var entering: (any TreeSession)?
     var view = ClusterView()
     var slots: [PartitionID: Slot] = [:]
     var dirty: Set<Watched> = []
@@ -81,8 +85,9 @@ public actor ClusterCoordinator: Coordinator {
     /// Partitions that are being handed over, and whom it did not help to hand over to lately.
     var retiring: Set<PartitionID> = []
     var distrusted: [PartitionID: (node: String, until: MonotonicTime)] = [:]
-    /// Since when a master of this node cannot serve.
+    /// Since when a master of this node cannot serve, and which ones do.
     var failing: [PartitionID: MonotonicTime] = [:]
+    var serving: Set<PartitionID> = []
     /// What this node says of itself, and whether the tree has yet to hear it.
     var own: NodeRecord
     var owesPublishing = false
@@ -136,7 +141,7 @@ public actor ClusterCoordinator: Coordinator {
     public func close() async {
         isClosed = true
         current?.lease.finish()
-        await current?.session.close()
+        await (current?.session ?? entering)?.close()
         admitEntrants()
     }
 
@@ -167,13 +172,23 @@ public actor ClusterCoordinator: Coordinator {
     func note(_ partition: PartitionID, _ readiness: Readiness) {
         let (name, number) = (partition.keyspace, partition.number)
         let before = own
-        own.level[name, default: PartitionSet()].set(number, readiness == .level)
+        own.level[name, default: PartitionSet()].set(number, readiness == .level || readiness == .serving)
         own.failed[name, default: PartitionSet()].set(number, readiness == .failed)
-        failing[partition] = readiness == .failed ? failing[partition] ?? clock.monotonic : nil
+        if readiness == .serving { serving.insert(partition) } else { serving.remove(partition) }
+        if readiness == .failed, failing[partition] == nil { failing[partition] = clock.monotonic }
+        // One that begins anew has not come through yet.
+        if readiness == .serving || readiness == .level { failing[partition] = nil }
         if own != before { publish() }
     }
 
     // MARK: - Reading
+
+    /// Looks again at once where somebody else has changed something, and at the next tick where something is wrong:
+    /// it will be wrong again.
+    func touch(_ watched: Watched, after error: TreeError?, _ current: Current) {
+        guard let error, error.code != .conflict else { return touch(watched, current) }
+        planning.unread.insert(watched)
+    }
 
     /// Something may have changed.
     func touch(_ watched: Watched, _ current: Current) {
@@ -247,25 +262,43 @@ public actor ClusterCoordinator: Coordinator {
     private func take(_ watched: Watched, _ finding: Finding, _ current: Current) {
         switch (watched, finding) {
         case (.members, .children(let names)):
-            for gone in view.members.keys where !names.contains(gone) { view.members[gone] = nil }
+            for gone in view.members.keys where !names.contains(gone) { takeMember(gone, nil) }
             for name in names where view.members[name] == nil { dirty.insert(.member(name)) }
-        case (.member(let id), .node(let node)):
-            view.members[id] = node.flatMap { NodeRecord(bytes: $0.data) }
+        case (.member(let id), .node(let node)): takeMember(id, node.flatMap { NodeRecord(bytes: $0.data) })
         case (.settings, .node(let node)): takeSettings(node)
-        case (.planner, .node(let node)): planning.leader = .some(node?.owner)
-        case (.assignment(let keyspace), .node(let node)):
-            view.keyspaces[keyspace, default: ClusterView.Keyspace()].assignment =
-                node.flatMap { AssignmentRecord(bytes: $0.data) }
-            planning.versions[keyspace] = node?.version
+        case (.planner, .node(let node)): planning.leader = .some(node.map { $0.owner ?? 0 })
+        case (.assignment(let keyspace), .node(let node)): takeAssignment(keyspace, node)
         case (.master(let partition), .node(let node)):
-            view.keyspaces[partition.keyspace, default: ClusterView.Keyspace()].masters[partition.number] =
-                node.flatMap { node in
-                    MasterRecord(bytes: node.data).map { ClusterView.Master(record: $0, owner: node.owner ?? 0) }
-                }
+            view.keyspaces[partition.keyspace, default: ClusterView.Keyspace()].masters[partition.number] = node.map {
+                // What cannot be read is a master nevertheless, of somebody.
+                let record = MasterRecord(bytes: $0.data) ?? MasterRecord(node: "", grant: 0)
+                return ClusterView.Master(record: record, owner: $0.owner ?? 0)
+            }
         default:
             // It could not be read; the next tick tries again.
             planning.unread.insert(watched)
         }
+    }
+
+    private func takeMember(_ id: String, _ record: NodeRecord?) {
+        if view.members[id] != nil, record == nil {
+            planning.missing[id] = clock.monotonic
+            planning.seenLeaving.insert(id)
+        }
+        view.members[id] = record
+    }
+
+    /// An assignment that cannot be read changes nothing, and nobody plans over it.
+    private func takeAssignment(_ keyspace: String, _ node: TreeNode?) {
+        let record = node.flatMap { AssignmentRecord(bytes: $0.data) }
+        planning.versions[keyspace] = node?.version
+        if (node == nil) != (record == nil) {
+            planning.unreadable.insert(keyspace)
+            return report(
+                Report(.error, "an assignment cannot be read", [("node", paths.assignment(keyspace))]))
+        }
+        planning.unreadable.remove(keyspace)
+        view.keyspaces[keyspace, default: ClusterView.Keyspace()].assignment = record
     }
 
     /// Settings that cannot be read change nothing.

@@ -78,6 +78,8 @@ struct GrantRecord: ClusterRecord {
         var node: String
         var grant: UInt64
         var session: Int64
+        /// How long a lease of it runs, in milliseconds.
+        var lease: Int64?
     }
 
     var grant: UInt64 = 0
@@ -85,6 +87,8 @@ struct GrantRecord: ClusterRecord {
     var masters: [Master] = []
     /// Whom the last master has named.
     var successor: String?
+    /// The last master, if it gave the partition up because it could not serve.
+    var failed: String?
 }
 
 /// `keyspaces/<name>/masters/<partition>`, with the master's session.

@@ -36,6 +36,8 @@ public enum Readiness: Sendable, Hashable {
     case behind
     /// It has come to the log's end, and follows it.
     case level
+    /// It is level, and serves as master.
+    case serving
     /// It cannot go on by itself.
     case failed
 }

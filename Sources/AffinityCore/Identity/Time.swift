@@ -24,6 +24,9 @@ public struct MonotonicTime: Hashable, Comparable, Sendable {
     /// The moment that many nanoseconds after the clock's zero.
     @inlinable public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
+    /// Before every other moment: what has not happened.
+    package static let notYet = MonotonicTime(nanoseconds: .min)
+
     /// After every other moment: "no deadline".
     public static let never = MonotonicTime(nanoseconds: .max)
 

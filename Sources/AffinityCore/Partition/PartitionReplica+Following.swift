@@ -21,7 +21,11 @@ extension PartitionReplica {
             do {
                 try await readToEnd()
                 say(.level)
-                while !Task.isCancelled, !isStopping { try await readOn() }
+                while !Task.isCancelled, !isStopping {
+                    try await readOn()
+                    // It may have been made anew meanwhile.
+                    if levelTime() != nil { say(.level) }
+                }
             } catch  where Task.isCancelled || isStopping {
                 // Whoever ended it knows.
             }
@@ -32,26 +36,26 @@ extension PartitionReplica {
     private func readOn() async throws {
         guard let state, let log else { return }
         let next = core.stores.indices.map(state.readNext)
-        guard let grown = await Self.grown(log, beyond: next, executor) else { return }
+        let grown = try await Self.grown(log, beyond: next, executor)
         var ends = core.stores.indices.map { max(next[$0], log.end($0)) }
         ends[grown] = max(ends[grown], next[grown].next)
         try await read(to: ends)
-        _ = levelTime()
     }
 
-    /// The first changelog that goes beyond `next`; `nil` if the log is closed or the task cancelled.
+    /// The first changelog that goes beyond `next`.
     private static func grown(
         _ log: any PartitionLog, beyond next: [Offset], _ executor: any EventExecutor
-    ) async -> Int? {
-        await withTaskGroup(of: Int?.self) { group in
+    ) async throws -> Int {
+        try await withThrowingTaskGroup(of: Int.self) { group in
             for (changelog, offset) in next.enumerated() {
                 group.addTask(executorPreference: executor) {
-                    do { try await log.waitForRecords(changelog, beyond: offset) } catch { return nil }
+                    try await log.waitForRecords(changelog, beyond: offset)
                     return changelog
                 }
             }
             defer { group.cancelAll() }
-            return await group.next() ?? nil
+            guard let grown = try await group.next() else { throw LogError(.shape, "a partition without changelogs") }
+            return grown
         }
     }
 
@@ -63,7 +67,10 @@ extension PartitionReplica {
         var seen = environment.clock.monotonic
         for changelog in core.stores.indices {
             // In this order: an end that is heard of in between is only further.
-            seen = min(seen, log.endSeen(changelog))
+            let asked = log.endSeen(changelog)
+            // An end that nobody has asked for yet says nothing.
+            guard asked != .notYet else { return levelAt }
+            seen = min(seen, asked)
             guard state.position.offsets[changelog] >= log.end(changelog) else { return levelAt }
         }
         state.isLevel()
@@ -81,12 +88,52 @@ extension PartitionReplica {
         if let position = envelope.positions[id.number] { try await awaitPosition(position, envelope) }
         guard isYounger(than: maxLag), let state, let level = levelTime() else { return nil }
         var answer = try answer(query, state)
-        answer.age = environment.clock.monotonic.since(level)
+        answer.age = max(.zero, environment.clock.monotonic.since(level))
         return answer
     }
 
     private func isYounger(than maxLag: Duration) -> Bool {
         guard machine.state == .standby, let level = levelTime() else { return false }
         return environment.clock.monotonic.since(level) <= maxLag
+    }
+
+    // MARK: - How it is doing
+
+    /// Looks every second, for as long as the log is open, whether the replica comes on.
+    func lookAfter(_ generation: Int) {
+        guard generation == self.generation, state != nil else { return }
+        let now = environment.clock.monotonic
+        if isServing || machine.isBecomingMaster { lookAfterMaster(now) } else { lookAfterStandby(now) }
+        keepLevel()
+        executor.schedule(at: now.advanced(by: .seconds(1))) { [weak self] in
+            self?.assumeIsolated { $0.lookAfter(generation) }
+        }
+    }
+
+    /// A master whose log takes nothing any more is none that others should wait for.
+    private func lookAfterMaster(_ now: MonotonicTime) {
+        guard let state, state.isShared else { return }
+        let acknowledged = state.position
+        if acknowledged != progress.position || (isServing && state.isIdle) { progress = (acknowledged, now) }
+        let isStuck = now.since(progress.at) > environment.deadline
+        if isStuck { say(.failed) } else if isServing { say(.serving) }
+    }
+
+    /// A standby that hears nothing of the log's ends any more is not level, whatever it was.
+    private func lookAfterStandby(_ now: MonotonicTime) {
+        guard machine.state == .standby, let level = levelTime() else { return }
+        say(now.since(level) > environment.deadline ? .behind : .level)
+    }
+
+    /// Keeps it in the memstore that it is level, so that a quiet time does not look like an absence (§7).
+    private func keepLevel() {
+        guard let state, damage == nil, state.broken == nil else { return }
+        let age = environment.clock.now.milliseconds.subtractingReportingOverflow(state.kept.milliseconds)
+        let isOld = age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 16
+        guard isOld, isServing || levelTime() != nil else { return }
+        do throws(MemStoreError) { try state.keepLevel(isMaster: isServing) } catch {
+            environment.report(
+                Report(.warning, "memstore not written", [("partition", id.description), ("reason", error.reason)]))
+        }
     }
 }

@@ -12,7 +12,7 @@ extension PartitionReplica {
             execution = start(command, envelope, continuation)
         }
         // What wrote nothing rests on what was read, as a query does.
-        if settlement.failure == nil, settlement.isEmpty, needsProof { try await prove(envelope) }
+        if settlement.failure == nil, settlement.isEmpty, needsProof { try await prove(envelope, of: execution) }
         return try answer(execution, settlement)
     }
 
@@ -25,7 +25,7 @@ extension PartitionReplica {
         let settlement = await withUnsafeContinuation { continuation in
             execution = startHere(command, envelope, continuation)
         }
-        if settlement.failure == nil, settlement.isEmpty, needsProofHere { try await prove(envelope) }
+        if settlement.failure == nil, settlement.isEmpty, needsProofHere { try await prove(envelope, of: execution) }
         return try answer(execution, settlement)
     }
 
@@ -106,9 +106,20 @@ extension PartitionReplica {
     ///
     /// Looked at after the read, so that a pause of the process in between, however long, cannot make it stale (Q1).
     @inlinable var needsProof: Bool {
-        if provesReads { return true }
+        // Who does not serve any more cannot know.
+        if provesReads || !isServing { return true }
         guard let lease else { return false }
         return !lease.covers(environment.clock.monotonic)
+    }
+
+    /// The same for what a command that wrote nothing rests on. The request that it repeats may have been applied.
+    @usableFromInline func prove<Reply>(
+        _ envelope: Envelope, of execution: PartitionCore<P>.Execution<Reply>?
+    ) async throws(AskError) {
+        do throws(AskError) { try await prove(envelope) } catch {
+            guard execution?.isReplay == true else { throw error }
+            throw AskError(.unknown, error.code, error.reason, reached: error.reached)
+        }
     }
 
     /// Returns once the log has shown that nobody else was master when this was called (Q3).

@@ -29,6 +29,8 @@ extension PartitionReplica {
             try checkKnown(ends)
             state = try await openState(log, ends)
             self.log = log
+            progress = (Position([]), environment.clock.monotonic)
+            lookAfter(generation)
             return ends
         } catch {
             await log.close()
@@ -39,8 +41,10 @@ extension PartitionReplica {
     /// Opens what is not open, and reads up to where the log ends now.
     func readToEnd() async throws {
         let asked = environment.clock.monotonic
-        try await read(to: try await openLog().map(\.upperBound))
-        levelAt = asked
+        let ends = try await openLog().map(\.upperBound)
+        try await read(to: ends)
+        // What is read may not be decided yet (R2).
+        if let state, state.position.covers(Position(ends)) { levelAt = asked }
     }
 
     /// Applies the changelogs up to `ends`; with a memstore made anew if the one that is there does not fit the log.
@@ -60,6 +64,10 @@ extension PartitionReplica {
             {
                 damage = error.reason
             }
+            // Nobody reads from it, or waits for it, any longer.
+            (self.state, levelAt) = (nil, nil)
+            state.abandon("the memstore is made anew")
+            say(.behind)
             self.state = try await openState(log, try await bounds(log))
         }
     }

@@ -46,6 +46,8 @@ public actor PartitionReplica<P: Partition> {
     /// A standby's reading, and when it was last known to be level with the log.
     var following: Task<Void, Never>?
     var levelAt: MonotonicTime?
+    /// How far the replica was when it last came on.
+    var progress = (position: Position([]), at: MonotonicTime.notYet)
     /// What the coordinator has heard of the replica.
     private var readiness: Readiness?
     /// Counts the openings of the log: word about a former one is ignored.
@@ -142,6 +144,7 @@ public actor PartitionReplica<P: Partition> {
             follow()
         case .catchUp(let epoch):
             await stopFollowing()
+            progress = (Position([]), environment.clock.monotonic)
             // Who has only read goes on from there.
             if let state, state.epoch != .none { await release(reason: "another epoch begins") }
             await giveFailures(of: epoch) { try await self.catchUp(epoch) }
@@ -232,7 +235,8 @@ public actor PartitionReplica<P: Partition> {
         core.partition.becameMaster(of: id, epoch: epoch)
         environment.report(
             Report(.info, "partition serves", [("partition", id.description), ("epoch", epoch.description)]))
-        say(.level)
+        progress = (Position([]), environment.clock.monotonic)
+        say(.serving)
         onServe()
         armTimer()
         watchLog()

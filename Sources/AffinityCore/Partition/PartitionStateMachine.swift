@@ -144,6 +144,12 @@ struct PartitionStateMachine {
             return .handBack(epoch.grant)
         case (_, .failed(let reason, let isRetriable, let epoch)):
             guard epoch == nil || epoch == latest else { return .none }
+            if case .retiring(let retired) = word, grant != nil {
+                // Another one is to serve: nothing is tried again here.
+                state = .standby
+                grant = nil
+                return .handBack(retired.number)
+            }
             state = .failed(reason)
             return isRetriable ? .releaseAndRetry : .release
         case (.failed, .retry): return retry()

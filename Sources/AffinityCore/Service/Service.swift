@@ -158,7 +158,7 @@ public final class Service<P: Partition>: Sendable {
 
     /// Hands a command over and does not wait until it is durable: it is applied at most once.
     ///
-    /// - Throws: `AskError` if it is certain that it will not be applied.
+    /// - Throws: `AskError`: *rejected* or *not applied*; *unknown* if the node of the master did not answer.
     public nonisolated(nonsending) func tell<C: Command>(
         _ command: C, _ envelope: Envelope = Envelope()
     ) async throws(AskError) {

@@ -47,6 +47,8 @@
     let wasResumed: Bool
     /// Whether it has been at the end of its log.
     var wasLevel = false
+    /// When it was written down last that it is level.
+    private(set) var kept: Timestamp
     /// What was found damaged in the memstore; it must not be gone on with.
     var damage: String?
     /// Why nothing more is applied: the memstore has missed a batch.
@@ -108,6 +110,7 @@
         self.deliver = deliver
         self.wasResumed = wasResumed
         applied = checkpoint
+        kept = checkpoint.level
         overlays = stores.map { Overlay(isOrdered: $0.isOrdered) }
         awaited = stores.map { _ in Queue() }
         nextOffsets = checkpoint.places.map(\.next)
@@ -336,6 +339,15 @@
                 if command.hasMoved { correct(command) }
             }
         }
+    }
+
+    /// Writes down that the memstore is level with its log, or was when it was last known to be.
+    ///
+    /// - Parameter isMaster: whether it is level because nobody else writes.
+    func keepLevel(isMaster: Bool) throws(MemStoreError) {
+        if isMaster { applied.level = clock.now }
+        try memstore.commit([], checkpoint: applied.bytes)
+        kept = clock.now
     }
 
     // MARK: - Observers

@@ -205,7 +205,7 @@ public final class KafkaLog: ChangeLog {
         return try await lookup.bounds(of: streams) { [self] streams, isAlone throws(LogError) in
             guard isAlone else { return try bounds(streams, client) }
             // Partitions get leaders, and lose them: a new topic's are not ready at once.
-            return try retrying(until: .now + configuration.patience) { () throws(LogError) in
+            return try retrying(until: .now + min(configuration.patience, .milliseconds(500))) { () throws(LogError) in
                 try bounds(streams, client)
             }
         }

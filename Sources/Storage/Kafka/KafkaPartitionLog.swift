@@ -170,7 +170,6 @@ final class KafkaPartitionLog: PartitionLog {
     private func take(_ words: [Word]) -> [LogAck] {
         state.withLock { state in
             if state.isAbandoned { return [] }
-            if state.isAbandoned { return [] }
             var acks: [LogAck] = []
             acks.reserveCapacity(words.count)
             for word in words {

@@ -168,4 +168,50 @@ import Testing
         #expect(try rig.status.state == .standby)
         #expect(rig.peek("a", envelope: Envelope(staleness: .seconds(1))).value == "1")
     }
+
+    @Test func aQuietStandbyIsNotTakenForOneThatWasAway() throws {
+        let rig = try standby("standby-quiet")
+        for _ in 0..<13 { rig.executor.advance(by: .seconds(3600)) }
+        rig.base.write(record("a", "2", Epoch(grant: 1, run: 0), 2, covers: 1), to: rig.partition, "texts")
+        rig.executor.run()
+        #expect(rig.peek("a", envelope: Envelope(staleness: .seconds(1))).value == "2")
+        #expect(rig.kept.asideCount == 0, "\(rig.messages)")
+        // What is kept on disk knows of the quiet time too.
+        rig.stop()
+        let again = try self.rig("standby-quiet", after: rig)
+        again.start()
+        again.coordinator.say(.standby)
+        again.executor.run()
+        #expect(again.kept.asideCount == 0, "\(again.messages)")
+    }
+
+    @Test func whoWaitsForAPositionIsToldWhenTheMemstoreIsMadeAnew() throws {
+        let rig = try standby("standby-waiter")
+        let far = Position([Offset(3), Offset(3), Offset(3), Offset(99)])
+        let waiting = rig.peek("a", envelope: Envelope(positions: [0: far], staleness: .seconds(60)))
+        #expect(waiting.isWaiting)
+        let control = ControlRecord(.settled, log: 0xbad, node: NodeID("n9")).bytes
+        let stamp = RecordStamp(epoch: Epoch(grant: 9, run: 0), number: 0, count: 4, acknowledged: 0)
+        for store in ["_requests", "bytes", "numbers", "texts"] {
+            rig.base.write(
+                Record(key: [], value: control, headers: RecordHeaders(stamp: stamp)), to: rig.partition, store)
+        }
+        rig.executor.run()
+        #expect(waiting.error?.outcome == .notApplied)
+    }
+
+    @Test func aReplayThatCannotBeProvedIsNotSaidToBeNotApplied() throws {
+        let rig = try rig("standby-replay")
+        rig.start()
+        rig.coordinator.say(.master(Grant(number: 1, lease: lease(rig, for: .milliseconds(100)))))
+        rig.executor.run()
+        let request = Envelope(idempotency: IdempotencyKey("once", digest: [1]))
+        #expect(rig.send(.put("a", "1"), envelope: request).value != nil)
+        rig.executor.advance(by: .seconds(2))
+        rig.base.holdsAcknowledgements = true
+        let repeated = rig.send(.put("a", "1"), envelope: request)
+        #expect(repeated.isWaiting)
+        rig.executor.advance(by: .seconds(11))
+        #expect(repeated.error?.outcome == .unknown)
+    }
 }
