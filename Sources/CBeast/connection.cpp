@@ -347,8 +347,8 @@ void Connection::on_deadline() {
             if (!out_.empty()) return wait_for_request();
             // A request that has just come would be lost, and nobody could tell whether it was carried out.
             on_readable();
-            if (state_ != State::idle) return;
-            return close();
+            if (state_ == State::idle && out_.empty()) close();
+            return;
         default: return close();
     }
 }

@@ -18,5 +18,10 @@ import Glibc
     }
 }
 
-/// Prints a line at once: whoever looks on wants to know what goes on.
-func say(_ text: String) { FileHandle.standardOutput.write(Data("\(text)\n".utf8)) }
+/// Prints a line at once, with the seconds since the beginning: whoever looks on wants to know what goes on.
+func say(_ text: String) {
+    let line = String(format: "%7.1f  ", Double(Journal.now - begun) / 1e9) + text + "\n"
+    FileHandle.standardOutput.write(Data(line.utf8))
+}
+
+private let begun = Journal.now

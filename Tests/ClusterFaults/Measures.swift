@@ -13,22 +13,22 @@ extension Run {
                 try scene.withNode(by: scene.masterships) { node in
                     let lost = try cluster.masters()[node.id] ?? []
                     if lost.isEmpty { return }
-                    let begun = History.now
+                    let begun = Journal.now
                     try node.kill()
                     try waitUntil("other masters", within: Self.recovery) {
                         guard let masters = try? cluster.masters() else { return false }
                         return masters[node.id] == nil
                             && masters.values.reduce(0) { $0 + $1.count } == options.partitions
                     }
-                    try awaitWrites(load, since: History.now)
-                    let gaps = Gaps(load.history.signs, from: begun, to: History.now, partitions: lost)
+                    try awaitWrites(load, since: Journal.now)
+                    let gaps = Gaps(load.journal.signs, from: begun, to: Journal.now, partitions: lost)
                     times.append(gaps.writes)
                     say(String(format: "kill %d of %@: no write for %.3f s", times.count, node.id, gaps.writes))
                     try node.start()
                     try cluster.waitUntilWhole(within: Self.recovery)
                 }
             }
-            say(Self.text(load.history.counts))
+            say(Self.text(load.journal.counts))
         }
         let bound = Double(timeout + Cluster.tick + 500) / 1_000
         let sorted = times.sorted()
@@ -42,20 +42,21 @@ extension Run {
 
     /// Restarts every node in good order.
     func measureRolling() throws {
-        try withLoad { load in
+        try withLoad(patience: "5s") { load in
             let scene = Scene(cluster, load, seed: options.seed)
             for node in cluster.nodes {
-                let begun = History.now
+                let begun = Journal.now
                 try scene.restart(node)
                 try cluster.waitUntilWhole(within: Self.recovery)
-                let now = History.now
+                let now = Journal.now
                 let gaps = (0..<options.partitions).map {
-                    String(format: "%.3f", Gaps(load.history.signs, from: begun, to: now, partitions: [$0]).writes)
+                    String(format: "%.3f", Gaps(load.journal.signs, from: begun, to: now, partitions: [$0]).writes)
                 }
                 say("restart of \(node.id): longest times without a write \(gaps.joined(separator: ", ")) s")
             }
-            say(Self.text(load.history.counts))
-            let failed = ["429", "503", "unknown", "reads lost"].reduce(0) { $0 + (load.history.counts[$1] ?? 0) }
+            say(Self.text(load.journal.counts))
+            let fine = ["read", "written", "added once", "not sent"]
+            let failed = load.journal.counts.filter { !fine.contains($0.key) }.values.reduce(0, +)
             say("failed requests: \(failed)")
             if failed > 0 { complaints.add("\(failed) requests failed in a rolling restart") }
         }

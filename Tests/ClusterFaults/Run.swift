@@ -1,4 +1,5 @@
 import AffinityTestSupport
+import AffinityTesting
 import Foundation
 import Glibc
 
@@ -14,14 +15,8 @@ final class Run {
     private var random: Seeded
     private var rounds = 0
     /// What the keys of former rounds had at their ends.
-    private var expected: [String: Expectation] = [:]
+    private var expected: [String: String?] = [:]
     private var worst: [(name: String, reads: Double, writes: Double)] = []
-
-    private struct Expectation {
-        var value: Int?
-        /// Whether a request may still be on its way that nobody waits for.
-        var isOpen: Bool
-    }
 
     init(_ options: Options) throws {
         self.options = options
@@ -33,7 +28,6 @@ final class Run {
     /// Does everything that the options say; gives whether all was well.
     func run() -> Bool {
         do {
-            for _ in 0..<options.nodes { try cluster.add() }
             try cluster.waitUntilWhole(within: Self.recovery)
             switch options.mode {
             case .faults: try runFaults()
@@ -71,36 +65,38 @@ final class Run {
     private func round(_ fault: Fault) throws {
         try withLoad { load in
             let scene = Scene(cluster, load, seed: random.next())
-            let begun = History.now
+            let begun = Journal.now
             do { try fault.body(scene) } catch { throw Failure("\(fault.name) (\(scene.notes)): \(error)") }
-            let over = History.now
+            let over = Journal.now
             let obstacle: String
             do { obstacle = try cluster.waitUntilWhole(within: Self.recovery) } catch {
                 throw Failure("after \(fault.name) (\(scene.notes)): \(error)")
             }
-            let whole = History.now
+            let whole = Journal.now
             try awaitWrites(load, since: whole)
             let gaps = Gaps(
-                load.history.signs, from: begun, to: History.now, partitions: Set(0..<options.partitions))
+                load.journal.signs, from: begun, to: Journal.now, partitions: Set(0..<options.partitions))
             note(fault.name, gaps)
             say(
                 String(
                     format: "%3d %-18@ no reads %5.2f s, no writes %5.2f s, whole after %5.2f s; ", rounds,
                     fault.name as NSString, gaps.reads, gaps.writes, Double(whole - over) / 1e9)
-                    + "\(Self.text(load.history.counts)) (\(scene.notes))")
+                    + "\(Self.text(load.journal.counts)) (\(scene.notes))")
             // Slow is no mistake, but worth a look.
             if whole - over > 10_000_000_000 { say("    at last, \(obstacle)") }
         }
     }
 
     /// Runs clients with keys of their own beside `body`, and checks what they have seen.
-    func withLoad(_ body: (Load) throws -> Void) throws {
+    ///
+    /// - Parameter patience: what is soon given up is soon tried with whoever is master then.
+    func withLoad(patience: String = "500ms", _ body: (Load) throws -> Void) throws {
         rounds += 1
-        let load = Load(cluster, round: rounds, seed: options.seed, totals, complaints)
+        let load = Load(cluster, round: rounds, seed: options.seed, totals, complaints, patience: patience)
         load.start()
         do {
             defer { load.stop() }
-            try awaitWrites(load, since: History.now)
+            try awaitWrites(load, since: Journal.now)
             try body(load)
         }
         try settle(load)
@@ -110,7 +106,7 @@ final class Run {
     func awaitWrites(_ load: Load, since moment: Int64) throws {
         try waitUntil("writes to every partition", within: Self.recovery) {
             usleep(5_000)
-            return load.history.allWritten(since: moment)
+            return load.journal.allWritten(since: moment)
         }
     }
 
@@ -129,17 +125,17 @@ final class Run {
     /// Reads every key of a round once more, now that nobody writes, and checks the round's history.
     private func settle(_ load: Load) throws {
         try cluster.waitUntilWhole(within: Self.recovery, isAtRest: true)
-        for (key, operations) in load.history.byKey {
+        for key in load.journal.operations.keys.sorted() {
             guard let node = cluster.running.randomElement(using: &random) else { throw Failure("there is no node") }
-            let reader = Client(0, node, load.history, complaints) { [] }
-            let isOpen = operations.contains { if case .unknown = $0.outcome { true } else { false } }
-            switch reader.read(key) {
-            case .entry(let value, _): expected[key] = Expectation(value: value, isOpen: isOpen)
-            case .absent: expected[key] = Expectation(value: nil, isOpen: isOpen)
+            switch Client(0, node, load.journal, complaints, others: { [] }).read(key) {
+            case .value(let value, _): expected[key] = String(decoding: value, as: UTF8.self)
+            case .absent: expected[key] = .some(nil)
             default: throw Failure("\(key) cannot be read at \(node.id)")
             }
         }
-        Linearizability.check(load.history, complaints)
+        // Of these something may still change.
+        for key in load.journal.open { expected[key] = nil }
+        Linearizability.check(load.journal, complaints)
     }
 
     /// Nothing is in flight, and no fault is left: everything is as it was acknowledged, everywhere.
@@ -149,12 +145,14 @@ final class Run {
         for difference in try Replicas.differences(nodes).prefix(20) { complaints.add(difference) }
         guard let node = nodes.first else { throw Failure("there is no node") }
         let listing = try Replicas.listing(node, [])
-        let values = listing.mapValues { $0.split(separator: " ").first.flatMap { Int($0) } }
-        for (key, expectation) in expected where !expectation.isOpen && expectation.value != values[key, default: nil] {
-            complaints.add(
-                "\(key) was \(expectation.value as Any), and is \(values[key, default: nil] as Any) at the end")
+        for difference in try Topics.differences(cluster, listing).prefix(20) { complaints.add(difference) }
+        let values = listing.mapValues { String($0.prefix { $0 != " " }) }
+        for (key, value) in expected where value != values[key] {
+            complaints.add("\(key) was \(value ?? "nothing") once, and is \(values[key] ?? "nothing") at the end")
         }
-        for name in Totals.names { totals.check(name, values[name, default: nil] ?? 0) }
-        say("\(nodes.count) nodes agree on \(listing.count) entries; \(totals.asked) requests were counted once each")
+        for name in Totals.names { totals.check(name, values[name].flatMap { Int($0) } ?? 0) }
+        say(
+            "\(nodes.count) nodes and the topics agree on \(listing.count) entries; \(totals.asked) requests were counted once each"
+        )
     }
 }

@@ -102,6 +102,8 @@ extension ClusterCoordinator {
         var hasWaited: Set<Int64> = []
         while true {
             let (record, _, current) = try await held(partition, grant)
+            // Nobody else may have a lease, and the grant says so already: a handover waits for no further write.
+            if record.masters.allSatisfy({ $0.session == current.session.id && $0.grant == grant }) { return }
             let former = record.masters.filter { $0.session != current.session.id && !hasWaited.contains($0.session) }
             if former.isEmpty { break }
             for master in former {

@@ -80,6 +80,18 @@ import Testing
         #expect(others[0].send(.get("a"), .get("b")).value?.reply == ["50", "50"])
     }
 
+    /// What the former master has released needs no word of its own before the next one serves.
+    @Test func aHandoverWritesTheGrantTwice() throws {
+        let rig = try cluster("cluster-writes", partitions: 1)
+        let grant = "/test/keyspaces/cluster-writes/grants/0"
+        let before = try #require(rig.tree.node(grant)?.version)
+        let master = try masterOfK(rig)
+        Task(executorPreference: rig.executor) { await rig[master].coordinator.retire(before: .never) }
+        rig.advance(by: .milliseconds(100))
+        #expect(try masterOfK(rig) != master)
+        #expect(rig.tree.node(grant)?.version == before + 2)
+    }
+
     @Test func aSessionThatExpiresWithoutACrashChangesNothingForClients() throws {
         let rig = try cluster("cluster-expiry")
         #expect(rig["n1"].send(.put("a", "1")).value != nil)

@@ -4,7 +4,7 @@ struct Gaps {
     private(set) var writes = 0.0
 
     /// The longest time without an answer in any of the partitions, in seconds.
-    init(_ signs: [History.Sign], from: Int64, to: Int64, partitions: Set<Int>) {
+    init(_ signs: [Journal.Sign], from: Int64, to: Int64, partitions: Set<Int>) {
         for partition in partitions {
             let own = signs.filter { $0.partition == partition && from...to ~= $0.moment }
             reads = max(reads, Self.longest(own.filter { !$0.isWrite }.map(\.moment), from, to))

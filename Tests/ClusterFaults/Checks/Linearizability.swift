@@ -1,4 +1,54 @@
-/// Whether what clients have seen of a key is what one of them could have seen alone.
+import AffinityCore
+import AffinityTesting
+
+/// Whether what clients have seen of each key is what one after the other could have seen.
 enum Linearizability {
-    static func check(_ history: History, _ complaints: Complaints) {}
+    /// Complains of every key whose history cannot be.
+    static func check(_ journal: Journal, _ complaints: Complaints) {
+        for (key, operations) in journal.operations.sorted(by: { $0.key < $1.key }) {
+            let history = History(RewrittenModel(), operations.map(RewrittenModel.operation))
+            switch history.check() {
+            case .linearizable: break
+            case let verdict: complaints.add("\(key): \(verdict)")
+            }
+        }
+    }
+}
+
+/// An entry of a system whose masters change: a new one may write again what it finds, so that the version of an entry
+/// grows although nobody has asked for it.
+struct RewrittenModel: SequentialModel {
+    private let model = KeyValueModel()
+
+    var initial: KeyValueModel.State { Self.open(model.initial) }
+
+    func apply(
+        _ input: KeyValueModel.Input, _ reply: KeyValueModel.Reply?, to state: KeyValueModel.State
+    ) -> KeyValueModel.State? { model.apply(input, reply, to: state).map(Self.open) }
+
+    func isRead(_ input: KeyValueModel.Input, _ reply: KeyValueModel.Reply?) -> Bool { model.isRead(input, reply) }
+
+    func mayFollow(
+        _ input: KeyValueModel.Input, _ reply: KeyValueModel.Reply, _ state: KeyValueModel.State
+    ) -> Bool { model.mayFollow(input, reply, state) }
+
+    func isAsOpen(_ state: KeyValueModel.State, as other: KeyValueModel.State) -> Bool {
+        model.isAsOpen(state, as: other)
+    }
+
+    /// The version is this one, or a greater one.
+    private static func open(_ state: KeyValueModel.State) -> KeyValueModel.State {
+        KeyValueModel.State(state.value, version: state.version, isExact: false)
+    }
+
+    static func operation(_ operation: Journal.Operation) -> History<RewrittenModel>.Operation {
+        let outcome: History<RewrittenModel>.Outcome =
+            switch operation.outcome {
+            case .ok(let reply): .ok(reply)
+            case .failed: .failed
+            case .unknown: .unknown
+            }
+        return History<RewrittenModel>.Operation(
+            operation.client, operation.input, from: operation.call, to: operation.end, outcome)
+    }
 }

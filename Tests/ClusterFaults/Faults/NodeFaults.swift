@@ -4,14 +4,14 @@ extension Fault {
     /// What happens to processes of the system itself.
     static let nodes = [
         // Long enough that others have taken over when the node is back.
-        Fault("kill-master") { scene in
+        Fault("kill-master", .node) { scene in
             try scene.withNode(by: scene.masterships) { node in
                 try node.kill()
                 scene.hold(1.5...2.5)
                 try node.start()
             }
         },
-        Fault("kill-standby") { scene in
+        Fault("kill-standby", .node) { scene in
             try scene.withNode(by: { try -scene.masterships($0) }) { node in
                 try node.kill()
                 scene.hold(0.5...2)
@@ -19,18 +19,25 @@ extension Fault {
             }
         },
         // The new process comes while the session of the former one lives.
-        Fault("restart-at-once") { scene in
+        Fault("restart-at-once", .node) { scene in
             try scene.withNode(by: scene.masterships) { node in
                 try node.kill()
                 try node.start()
             }
         },
-        Fault("kill-all") { scene in
+        Fault("kill-all", .whole) { scene in
             for node in scene.cluster.running { try node.kill() }
             for node in scene.cluster.nodes { try node.start() }
         },
+        Fault("data-lost", .node) { scene in
+            try scene.withNode { node in
+                try node.kill()
+                try node.loseData()
+                try node.start()
+            }
+        },
         // Others have taken over when it goes on, and requests have queued up at it.
-        Fault("pause") { scene in
+        Fault("pause", .node) { scene in
             try scene.withNode(by: scene.masterships) { node in
                 node.pause()
                 scene.hold(1.3...2.5)
@@ -38,7 +45,7 @@ extension Fault {
             }
         },
         // About as long as lease and session, so that either may just have ended.
-        Fault("pause-shortly") { scene in
+        Fault("pause-shortly", .node) { scene in
             try scene.withNode(by: scene.masterships) { node in
                 for _ in 0..<3 {
                     node.pause()
@@ -48,7 +55,7 @@ extension Fault {
                 }
             }
         },
-        Fault("rolling-restart") { scene in
+        Fault("rolling-restart", .whole) { scene in
             for node in scene.cluster.running {
                 try scene.restart(node)
                 try scene.cluster.waitUntilWhole(within: Run.recovery)

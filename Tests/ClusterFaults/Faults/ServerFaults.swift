@@ -3,7 +3,7 @@ import AffinityTestSupport
 extension Fault {
     /// What happens to the servers that the system relies on.
     static let servers = [
-        Fault("zookeeper-one") { scene in
+        Fault("zookeeper-one", .zookeeper) { scene in
             let servers = scene.cluster.zookeeper
             let leader = try servers.leader()
             let others = scene.cluster.zookeeperNumbers.filter { $0 != leader }
@@ -12,31 +12,31 @@ extension Fault {
             scene.hold(1...2)
             try servers.start(server)
         },
-        Fault("zookeeper-leader") { scene in
+        Fault("zookeeper-leader", .zookeeper) { scene in
             let servers = scene.cluster.zookeeper
             let leader = try servers.leader()
             try servers.kill(leader)
             scene.hold(1...2)
             try servers.start(leader)
         },
-        Fault("zookeeper-all") { scene in
+        Fault("zookeeper-all", .zookeeper) { scene in
             let servers = scene.cluster.zookeeper
             for number in scene.cluster.zookeeperNumbers { try servers.kill(number) }
             scene.hold(1...2.5)
             for number in scene.cluster.zookeeperNumbers { try servers.start(number) }
         },
-        Fault("zookeeper-paused") { scene in
+        Fault("zookeeper-paused", .zookeeper) { scene in
             let servers = scene.cluster.zookeeper
             for number in scene.cluster.zookeeperNumbers { try servers.pause(number) }
             scene.hold(0.3...2)
             for number in scene.cluster.zookeeperNumbers { try servers.resume(number) }
         },
-        Fault("kafka-killed") { scene in
+        Fault("kafka-killed", .kafka) { scene in
             try scene.cluster.kafka.kill(1)
             scene.hold(0.5...1)
             try scene.cluster.kafka.start(1)
         },
-        Fault("kafka-paused") { scene in
+        Fault("kafka-paused", .kafka) { scene in
             try scene.cluster.kafka.pause(1)
             scene.hold(0.5...2.5)
             try scene.cluster.kafka.resume(1)

@@ -1,191 +1,188 @@
+import AffinityCore
 import AffinityTestSupport
+import AffinityTesting
 import Foundation
 import Glibc
 
 /// One client: asks one node over a connection that stays, one request after the other. Used by one thread.
 final class Client {
-    let number: Int
+    typealias Input = KeyValueModel.Input
+    typealias Reply = KeyValueModel.Reply
+
+    private let name: String
     private let node: ClusterNode
     private let others: () -> [ClusterNode]
-    private let history: History
+    private let journal: Journal
     private let complaints: Complaints
+    private let deadline: String
     private var connection: HTTPClient?
+    private var lastUse: Int64 = 0
 
-    /// How long the service has for an answer, and how long the client waits for it: longer than a pause of the node,
-    /// so that requests queue up at one that is paused.
-    static let deadline = "3s"
-    static let patience = 8
+    /// How many seconds a client waits for an answer: longer than a pause of the node, so that requests queue up there.
+    private static let patience = 8
 
-    /// - Parameter others: whom to ask when a request has to be repeated.
+    /// - Parameters:
+    ///   - deadline: how long the service has for an answer.
+    ///   - others: whom to ask when a request has to be repeated.
     init(
-        _ number: Int, _ node: ClusterNode, _ history: History, _ complaints: Complaints,
+        _ number: Int, _ node: ClusterNode, _ journal: Journal, _ complaints: Complaints, deadline: String = "3s",
         others: @escaping () -> [ClusterNode]
     ) {
-        (self.number, self.node, self.history) = (number, node, history)
-        (self.complaints, self.others) = (complaints, others)
+        (name, self.node, self.journal) = ("\(number)@\(node.id)", node, journal)
+        (self.complaints, self.deadline, self.others) = (complaints, deadline, others)
     }
 
-    private enum Reply {
+    private enum Outcome {
         case answer(HTTPClient.Answer)
         /// There is no node: nothing was sent.
         case notSent
-        case lost
+        case lost(String)
     }
 
     // MARK: - Requests
 
-    func read(_ key: String) -> History.Operation.Outcome? {
-        let place = history.begin(number, key, .read)
-        switch ask("GET", key) {
-        case .answer(let answer) where answer.status == 200:
-            guard let value = Int(answer.text) else { return refuse(place, key, answer) }
-            return end(place, .entry(value, version: answer.version))
-        case .answer(let answer) where answer.status == 404: return end(place, .absent)
-        case .answer(let answer) where answer.status == 503: return drop(place, answer)
-        case .answer(let answer): return refuse(place, key, answer)
-        case .notSent: return drop(place, "not sent")
-        case .lost: return drop(place, "reads lost")
-        }
+    func read(_ key: String) -> Reply? { ask(.get, key) }
+
+    func put(_ key: String, _ value: Int, match: KeyValueModel.Tags? = nil, noneMatch: KeyValueModel.Tags? = nil) {
+        let value = Array("\(value)".utf8)
+        _ = ask(Input(.put(value), match: match, noneMatch: noneMatch), key, body: value)
     }
 
-    func put(_ key: String, _ value: Int, _ condition: History.Operation.Condition? = nil) -> History.Operation.Outcome?
-    {
-        write(key, .put(value, condition), "PUT", key, condition.headers, body: "\(value)") { answer in
-            switch answer.status {
-            case 201: .created(version: answer.version)
-            case 204: .replaced(version: answer.version)
-            default: nil
-            }
-        }
-    }
+    func delete(_ key: String, match: KeyValueModel.Tags? = nil) { _ = ask(Input(.delete, match: match), key) }
 
-    func delete(_ key: String, _ condition: History.Operation.Condition? = nil) {
-        _ = write(key, .delete(condition), "DELETE", key, condition.headers) { answer in
-            switch answer.status {
-            case 204: .deleted
-            case 404: .absent
-            default: nil
-            }
-        }
-    }
-
-    func add(_ key: String) {
-        _ = write(key, .add(1), "POST", "\(key)/add", [], body: "{\"by\":1}", Self.sum)
-    }
+    func add(_ key: String) { _ = ask(.add(1), key, body: Self.one) }
 
     /// Adds under an idempotency key, and asks again, any node, until the answer is known.
     ///
     /// - Returns: the sum, or `nil` if nobody has answered for too long.
-    func addOnce(_ key: String, _ name: String, _ random: inout Seeded, isRecorded: Bool = true) -> Int? {
-        let place = isRecorded ? history.begin(number, key, .add(1)) : nil
+    func addOnce(_ key: String, _ id: String, _ random: inout Seeded, isNoted: Bool = true) -> Int64? {
+        let begun = Journal.now
         let limit = ContinuousClock.now + .seconds(120)
-        var attempt = 0
+        var other: ClusterNode?
         while ContinuousClock.now < limit {
-            let other = attempt == 0 ? nil : others().filter(\.canAnswer).randomElement(using: &random)
-            attempt += 1
-            let reply = ask(
-                "POST", "\(key)/add", [("Idempotency-Key", name)], body: "{\"by\":1}", at: other)
-            if case .answer(let answer) = reply {
-                if answer.status == 200, let sum = Self.value(answer) {
-                    if let place { _ = end(place, .entry(sum, version: nil)) }
+            let outcome = send("POST", "\(key)/add", [("Idempotency-Key", id)], Self.one, to: other)
+            if case .answer(let answer) = outcome {
+                if case .sum(let sum, let version)? = Self.reply(to: .add(1), answer) {
+                    // An answer that is repeated may tell the version that the entry had then.
+                    let isFirst = answer["Idempotency-Replayed"] == nil
+                    let reply = Reply.sum(sum, isFirst ? version : nil)
+                    if isNoted { journal.note(name, key, .add(1), since: begun, .ok(reply), "added once") }
                     return sum
                 }
-                if ![429, 503, 504].contains(answer.status) { complaints.add("add \(key) \(name): \(answer)") }
+                if ![429, 503, 504].contains(answer.status) { complaints.add("add \(key) \(id): \(answer)") }
             }
             usleep(20_000)
+            other = others().filter(\.canAnswer).randomElement(using: &random)
         }
-        complaints.add("add \(key) \(name): no answer for two minutes")
-        if let place { _ = end(place, .unknown) }
+        complaints.add("add \(key) \(id): no answer for two minutes")
+        if isNoted { journal.note(name, key, .add(1), since: begun, .unknown, "lost") }
         return nil
     }
 
-    private func write(
-        _ key: String, _ action: History.Operation.Action, _ method: String, _ path: String,
-        _ headers: [(String, String)], body: String? = nil, _ read: (HTTPClient.Answer) -> History.Operation.Outcome?
-    ) -> History.Operation.Outcome? {
-        let place = history.begin(number, key, action)
-        switch ask(method, path, headers, body: body) {
+    private static let one = Array("{\"by\":1}".utf8)
+
+    /// Sends a request and notes what comes of it.
+    private func ask(_ input: Input, _ key: String, body: [UInt8]? = nil) -> Reply? {
+        let begun = Journal.now
+        func note(_ outcome: History<KeyValueModel>.Outcome, _ what: String) {
+            journal.note(name, key, input, since: begun, outcome, what)
+        }
+        let path = if case .add = input.action { "\(key)/add" } else { key }
+        switch send(input.method, path, input.headers, body, to: nil) {
+        case .notSent: note(.failed, "not sent")
+        case .lost(let reason): note(.unknown, "lost (\(reason))")
         case .answer(let answer):
-            if let outcome = read(answer) { return end(place, outcome) }
-            switch answer.status {
-            case 412: return end(place, .failedCondition(current: answer.version))
-            case 429, 503: return drop(place, answer)
-            case 504: return end(place, .unknown)
-            default: return refuse(place, key, answer)
+            if let reply = Self.reply(to: input, answer) {
+                note(.ok(reply), input.action == .get ? "read" : "written")
+                return reply
             }
-        case .notSent: return drop(place, "not sent")
-        case .lost: return end(place, .unknown)
+            switch answer.status {
+            case 429, 503:
+                note(.failed, "\(answer.status)")
+                // A client that was refused comes again a little later.
+                usleep(10_000)
+            case 504: note(.unknown, "504")
+            default:
+                complaints.add("\(node.id) \(key) \(input): \(answer)")
+                note(.unknown, "\(answer.status)")
+            }
         }
-    }
-
-    private static func sum(_ answer: HTTPClient.Answer) -> History.Operation.Outcome? {
-        guard answer.status == 200, let sum = value(answer) else { return nil }
-        return .entry(sum, version: answer.version)
-    }
-
-    /// The number in `{"value": 12}`.
-    private static func value(_ answer: HTTPClient.Answer) -> Int? {
-        Int(answer.text.filter { $0.isNumber || $0 == "-" })
-    }
-
-    // MARK: - Outcomes
-
-    private func end(_ place: Int, _ outcome: History.Operation.Outcome) -> History.Operation.Outcome {
-        history.end(place, outcome)
-        return outcome
-    }
-
-    private func drop(_ place: Int, _ answer: HTTPClient.Answer) -> History.Operation.Outcome? {
-        // A client that was refused comes again a little later.
-        usleep(10_000)
-        return drop(place, "\(answer.status)")
-    }
-
-    private func drop(_ place: Int, _ reason: String) -> History.Operation.Outcome? {
-        history.drop(place, reason)
         return nil
     }
 
-    /// An answer that no request here can have; whether it has done something is open.
-    private func refuse(_ place: Int, _ key: String, _ answer: HTTPClient.Answer) -> History.Operation.Outcome? {
-        complaints.add("\(node.id) \(key): \(answer)")
-        return end(place, .unknown)
+    /// What an answer says of the entry; `nil` if nothing.
+    private static func reply(to input: Input, _ answer: HTTPClient.Answer) -> Reply? {
+        let version = answer.version.map(Version.init)
+        switch (input.action, answer.status) {
+        case (.get, 200): return .value(answer.body, version)
+        case (.get, 404), (.delete, 404): return .absent
+        case (.put, 201): return .written(version, isNew: true)
+        case (.put, 204): return .written(version, isNew: false)
+        case (.delete, 204): return .deleted
+        case (.add, 200):
+            // {"value":12}
+            return Int64(answer.text.filter { $0.isNumber || $0 == "-" }).map { .sum($0, version) }
+        case (_, 412): return .conditionFailed(version)
+        default: return nil
+        }
     }
 
     // MARK: - Connections
 
     /// - Parameter other: asks that node, over a connection for this request only.
-    private func ask(
-        _ method: String, _ path: String, _ headers: [(String, String)] = [], body: String? = nil,
-        at other: ClusterNode? = nil
-    ) -> Reply {
+    private func send(
+        _ method: String, _ path: String, _ headers: [(String, String)], _ body: [UInt8]?, to other: ClusterNode?
+    ) -> Outcome {
         guard let connection = other.map({ try? $0.connect(timeout: Self.patience) }) ?? usual() else {
             usleep(20_000)
             return .notSent
         }
+        var headers = headers + [("Affinity-Timeout", deadline)]
+        if body != nil { headers.append(("Content-Type", "application/json")) }
         do {
-            let all = headers + [("Affinity-Timeout", Self.deadline)]
-            return .answer(try connection.ask(method, "/kv/\(path)", all, json: body))
+            let answer = try connection.ask(method, "/kv/\(path)", headers, bytes: body)
+            if other == nil {
+                lastUse = Journal.now
+                if answer["Connection"]?.lowercased() == "close" { self.connection = nil }
+            }
+            return .answer(answer)
         } catch {
             if other == nil { self.connection = nil }
-            return .lost
+            return .lost("\(error)")
         }
     }
 
-    /// The connection that stays, if the node has not ended it.
+    /// The connection that stays, unless the node has ended it, or may be about to: who sends a request just then cannot
+    /// tell what becomes of it, and a node that stops waits for longer than this.
     private func usual() -> HTTPClient? {
-        if let connection, (try? connection.hasInput(within: 0)) == true { self.connection = nil }
+        let isOld = Journal.now - lastUse > 100_000_000
+        if isOld || (try? connection?.hasInput(within: 0)) == true { connection = nil }
         if connection == nil { connection = try? node.connect(timeout: Self.patience) }
         return connection
     }
 }
 
-extension History.Operation.Condition? {
-    var headers: [(String, String)] {
+extension KeyValueModel.Input {
+    fileprivate var method: String {
+        switch action {
+        case .get: "GET"
+        case .put: "PUT"
+        case .delete: "DELETE"
+        case .add: "POST"
+        }
+    }
+
+    fileprivate var headers: [(String, String)] {
+        let conditions = [("If-Match", match), ("If-None-Match", noneMatch)]
+        return conditions.compactMap { name, tags in tags.map { (name, $0.header) } }
+    }
+}
+
+extension KeyValueModel.Tags {
+    fileprivate var header: String {
         switch self {
-        case nil: []
-        case .matches(let version): [("If-Match", "\"\(version)\"")]
-        case .absent: [("If-None-Match", "*")]
+        case .any: "*"
+        case .versions(let versions): versions.map { "\"\($0)\"" }.joined(separator: ", ")
         }
     }
 }

@@ -11,13 +11,17 @@ struct Keys: Sendable {
 
     init(round: Int, partitions: Int) {
         (self.round, self.partitions) = (round, partitions)
-        entries = (0..<3 * partitions).map { "r\(round)-k\($0)" }
-        counters = (0..<partitions).map { "r\(round)-c\($0)" }
+        let all = 0..<partitions
+        entries = all.flatMap { partition in (0..<3).map { Self.key("r\(round)-k\($0)", partition, partitions) } }
+        counters = all.map { Self.key("r\(round)-c", $0, partitions) }
     }
 
     /// The key of one client's sign of life from a partition.
-    func probe(_ node: String, _ partition: Int) -> String {
-        (0...).lazy.map { "r\(round)-p-\(node)-\($0)" }.first { Self.partition($0, of: partitions) == partition } ?? ""
+    func probe(_ node: String, _ partition: Int) -> String { Self.key("r\(round)-p-\(node)", partition, partitions) }
+
+    /// A key of that partition.
+    private static func key(_ name: String, _ partition: Int, _ partitions: Int) -> String {
+        (0...).lazy.map { "\(name)-\($0)" }.first { Self.partition($0, of: partitions) == partition } ?? ""
     }
 
     static func partition(_ key: String, of count: Int) -> Int {

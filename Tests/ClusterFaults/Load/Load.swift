@@ -1,4 +1,5 @@
 import AffinityTestSupport
+import AffinityTesting
 import Foundation
 import Glibc
 import Synchronization
@@ -8,12 +9,13 @@ import Synchronization
 /// Some meet at few keys with all kinds of requests. Others write to one partition each, again and again, so that it is
 /// seen how long a partition does not answer.
 final class Load: Sendable {
-    let history: History
+    let journal: Journal
     let keys: Keys
     private let cluster: Cluster
     private let totals: Totals
     private let complaints: Complaints
     private let seed: UInt64
+    private let patience: String
     private let state = Mutex((isStopping: false, clients: 0))
     private let group = DispatchGroup()
 
@@ -21,10 +23,13 @@ final class Load: Sendable {
     private static let mixed = 3
     private static let pace: UInt32 = 8_000
 
-    init(_ cluster: Cluster, round: Int, seed: UInt64, _ totals: Totals, _ complaints: Complaints) {
-        (self.cluster, self.totals, self.complaints) = (cluster, totals, complaints)
+    /// - Parameter patience: how long the service has for an answer to those of the second kind.
+    init(
+        _ cluster: Cluster, round: Int, seed: UInt64, _ totals: Totals, _ complaints: Complaints, patience: String
+    ) {
+        (self.cluster, self.totals, self.complaints, self.patience) = (cluster, totals, complaints, patience)
         self.seed = seed &+ UInt64(round) &* 1_000_003
-        history = History(partitions: cluster.options.partitions)
+        journal = Journal(partitions: cluster.options.partitions)
         keys = Keys(round: round, partitions: cluster.options.partitions)
     }
 
@@ -34,10 +39,10 @@ final class Load: Sendable {
 
     /// Puts clients at a node.
     func join(_ node: ClusterNode) {
-        for _ in 0..<Self.mixed { start(node) { self.mix($0, &$1) } }
+        for _ in 0..<Self.mixed { start(node, deadline: "3s") { self.mix($0, &$1) } }
         for partition in 0..<cluster.options.partitions {
             let key = keys.probe(node.id, partition)
-            start(node) { self.probe($0, key, &$1) }
+            start(node, deadline: patience) { $0.put(key, Int($1.next() >> 12)) }
         }
     }
 
@@ -47,7 +52,9 @@ final class Load: Sendable {
         group.wait()
     }
 
-    private func start(_ node: ClusterNode, _ body: @escaping @Sendable (Client, inout Seeded) -> Void) {
+    private func start(
+        _ node: ClusterNode, deadline: String, _ body: @escaping @Sendable (Client, inout Seeded) -> Void
+    ) {
         let number = state.withLock { state in
             state.clients += 1
             return state.clients
@@ -56,7 +63,7 @@ final class Load: Sendable {
         Thread.detachNewThread {
             defer { self.group.leave() }
             var random = Seeded(self.seed &+ UInt64(number))
-            let client = Client(number, node, self.history, self.complaints) { self.cluster.nodes }
+            let client = Client(number, node, self.journal, self.complaints, deadline: deadline) { self.cluster.nodes }
             while !self.state.withLock({ $0.isStopping }) {
                 usleep(Self.pace / 2 + UInt32(random.next() % UInt64(Self.pace)))
                 body(client, &random)
@@ -66,38 +73,29 @@ final class Load: Sendable {
 
     // MARK: - Requests
 
-    private func probe(_ client: Client, _ key: String, _ random: inout Seeded) {
-        _ = client.put(key, Int(random.next() >> 12))
-    }
-
     private func mix(_ client: Client, _ random: inout Seeded) {
         let key = keys.entries.randomElement(using: &random) ?? ""
         // Values that no two requests share, with room for sums between them.
         let value = Int(random.next() >> 24) * 1_000
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<35: _ = client.read(key)
-        case 35..<50: _ = client.put(key, value)
+        case 35..<50: client.put(key, value)
         case 50..<56: client.delete(key)
-        case 56..<61: _ = client.put(key, value, .absent)
+        case 56..<61: client.put(key, value, noneMatch: .any)
         case 61..<73: replace(client, key, value, &random)
         case 73..<78: client.add(key)
         case 78..<90: count(client, &random)
-        default:
-            let name = Totals.names.randomElement(using: &random) ?? ""
-            totals.begin(name)
-            if let sum = client.addOnce(name, self.name(&random), &random, isRecorded: false) {
-                totals.end(name, sum: sum)
-            }
+        default: countTotal(client, &random)
         }
     }
 
-    /// Reads, and writes if nobody has written since; or removes.
+    /// Reads, and writes or removes if nobody has written since.
     private func replace(_ client: Client, _ key: String, _ value: Int, _ random: inout Seeded) {
-        guard case .entry(_, version: let version?) = client.read(key) else { return }
+        guard case .value(_, let version?)? = client.read(key) else { return }
         if Int.random(in: 0..<4, using: &random) == 0 {
-            client.delete(key, .matches(version))
+            client.delete(key, match: .versions([version]))
         } else {
-            _ = client.put(key, value, .matches(version))
+            client.put(key, value, match: .versions([version]))
         }
     }
 
@@ -106,9 +104,15 @@ final class Load: Sendable {
         switch Int.random(in: 0..<4, using: &random) {
         case 0: _ = client.read(key)
         case 1: client.add(key)
-        default: _ = client.addOnce(key, name(&random), &random)
+        default: _ = client.addOnce(key, id(&random), &random)
         }
     }
 
-    private func name(_ random: inout Seeded) -> String { String(random.next(), radix: 36) }
+    private func countTotal(_ client: Client, _ random: inout Seeded) {
+        let name = Totals.names.randomElement(using: &random) ?? ""
+        totals.begin(name)
+        if let sum = client.addOnce(name, id(&random), &random, isNoted: false) { totals.end(name, sum: Int(sum)) }
+    }
+
+    private func id(_ random: inout Seeded) -> String { String(random.next(), radix: 36) }
 }

@@ -10,53 +10,90 @@ final class Cluster: Sendable {
     let options: Options
     let zookeeper: ZooKeeperServers
     let kafka: KafkaCluster
-    let kafkaPort: Int
-    private let ports: Mutex<Ports>
-    private let members = Mutex<[ClusterNode]>([])
+    private let state = Mutex(State())
 
-    /// Starts the servers; nodes come by `add`.
+    private struct State {
+        var members: [ClusterNode] = []
+        var spare: [ClusterNode] = []
+    }
+
+    /// Starts the servers and the nodes; one node more than the options say is there to be added.
     init(_ options: Options) throws {
         self.options = options
         var ports = Ports()
-        kafkaPort = try ports.take(3)
-        self.ports = Mutex(ports)
+        let count = options.nodes + 1
         zookeeper = try ZooKeeperServers(options.servers, tick: Self.tick)
-        kafka = try KafkaCluster(properties: [:])
+        let servers = zookeeper.servers.split(separator: ",").compactMap { Int($0.split(separator: ":")[1]) }
+        let kafkaPort = try ports.take(2 + count)
+        let networks = try (0..<count).map {
+            try Networks(zookeeper: servers, kafka: kafkaPort + 2 + $0, listener: try ports.take())
+        }
+        kafka = try KafkaCluster(port: kafkaPort, properties: Self.listeners(kafkaPort, networks.map(\.kafka.address)))
+        var nodes = try networks.enumerated().map { index, networks in
+            let id = "n\(index + 1)"
+            return try ClusterNode(
+                id, port: try ports.take(), networks, folder: "\(options.folder)/\(id)", arguments: arguments(networks))
+        }
+        let spare = nodes.removeLast()
+        state.withLock { ($0.members, $0.spare) = (nodes, [spare]) }
+        for node in nodes { try node.start() }
     }
 
-    /// The nodes that the system has now, whether or not they run.
-    var nodes: [ClusterNode] { members.withLock { $0 } }
-    var running: [ClusterNode] { nodes.filter(\.isRunning) }
-
-    // MARK: - Nodes
-
-    /// Puts one node more into the system.
-    @discardableResult
-    func add() throws -> ClusterNode {
-        let number = nodes.count + 1
-        let (http, peer) = try ports.withLock { (try $0.take(), try $0.take()) }
-        let node = try ClusterNode(
-            "n\(number)", port: http, folder: "\(options.folder)/n\(number)", arguments: arguments(peer: peer))
-        members.withLock { $0.append(node) }
-        try node.start()
-        return node
+    /// A listener of Kafka's for each node, with another address that the node is told: that of its proxy.
+    private static func listeners(_ port: Int, _ told: [String]) -> [String: String] {
+        let names = told.indices.map { "NODE\($0 + 1)" }
+        let listens = zip(names, told.indices).map { "\($0)://127.0.0.1:\(port + 2 + $1)" }
+        let isTold = zip(names, told).map { "\($0)://\($1)" }
+        func joined(_ parts: [String]) -> String { parts.joined(separator: ",") }
+        return [
+            "listeners": joined(["PLAINTEXT://127.0.0.1:\(port)", "CONTROLLER://127.0.0.1:\(port + 1)"] + listens),
+            "advertised.listeners": joined(["PLAINTEXT://127.0.0.1:\(port)"] + isTold),
+            "listener.security.protocol.map": joined((["PLAINTEXT", "CONTROLLER"] + names).map { "\($0):PLAINTEXT" }),
+            // A broker that was killed is not let in again while its former session lasts.
+            "broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500",
+        ]
     }
 
-    private func arguments(peer: Int) -> [String] {
+    private func arguments(_ networks: Networks) -> [String] {
         [
-            "--node.port", "\(peer)", "--coordinator.kind", "zookeeper", "--coordinator.connect", zookeeper.servers,
+            "--node.port", "\(networks.peers.port)", "--node.listen", "127.0.0.1:\(networks.listener)",
+            "--coordinator.kind", "zookeeper", "--coordinator.connect",
+            networks.zookeeper.map(\.address).joined(separator: ","),
             "--coordinator.session", "\(options.session)ms", "--coordinator.grace", "\(2 * options.session)ms",
-            "--storage.kind", "kafka", "--storage.brokers", kafka.brokers, "--storage.replication", "1",
+            "--storage.kind", "kafka", "--storage.brokers", networks.kafka.address, "--storage.replication", "1",
             "--keyspaces.kv.partitions", "\(options.partitions)", "--keyspaces.kv.replicas", "\(options.replicas)",
             "--keyspaces.kv.memstore", options.memstore,
         ]
     }
 
+    // MARK: - Nodes
+
+    /// The nodes that the system has now, whether or not they run.
+    var nodes: [ClusterNode] { state.withLock { $0.members } }
+    var running: [ClusterNode] { nodes.filter(\.isRunning) }
+
+    /// Starts a node that the system does not have.
+    func add() throws -> ClusterNode? {
+        guard let node = state.withLock({ $0.spare.popLast() }) else { return nil }
+        try node.start()
+        state.withLock { $0.members.append(node) }
+        return node
+    }
+
+    /// The node, which does not run, is not to come back for now.
+    func remove(_ node: ClusterNode) {
+        state.withLock { state in
+            state.members.removeAll { $0 === node }
+            state.spare.append(node)
+        }
+    }
+
     /// Ends everything.
     func stop() {
-        for node in nodes {
+        for node in state.withLock({ $0.members + $0.spare }) {
             try? node.kill()
             node.keepOutput()
+            node.networks.stop()
         }
         kafka.stop()
         zookeeper.stop()
@@ -114,7 +151,9 @@ final class Cluster: Sendable {
         for (_, partition) in seen {
             if partition.master != master.key { return "has another master for one" }
             if partition.next?.isEmpty == false { return "moves" }
-            if isAtRest, partition.lag != 0 || partition.inFlight != 0 { return "is not level" }
+            if isAtRest, partition.inFlight != 0 { return "is written to" }
+            // What a standby knows of the end may be old.
+            if isAtRest, partition.role != "none", partition.position != master.value.position { return "is not level" }
         }
         return standbys.allSatisfy { $0.value.state == "standby" } ? nil : "has standbys that are none yet"
     }

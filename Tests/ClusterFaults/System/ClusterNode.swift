@@ -8,6 +8,7 @@ final class ClusterNode: Sendable {
     let id: String
     /// Where clients reach it.
     let port: Int
+    let networks: Networks
     private let folder: String
     private let arguments: [String]
     private let state = Mutex(State())
@@ -19,8 +20,9 @@ final class ClusterNode: Sendable {
     }
 
     /// - Parameter folder: of what it keeps, its output and its process id included.
-    init(_ id: String, port: Int, folder: String, arguments: [String]) throws {
-        (self.id, self.port, self.folder, self.arguments) = (id, port, folder, arguments)
+    init(_ id: String, port: Int, _ networks: Networks, folder: String, arguments: [String]) throws {
+        (self.id, self.port, self.networks) = (id, port, networks)
+        (self.folder, self.arguments) = (folder, arguments)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     }
 
@@ -60,6 +62,9 @@ final class ClusterNode: Sendable {
         defer { forgetProcess() }
         return try child.waitForExit(within: 60)
     }
+
+    /// Takes all that it keeps from a node that does not run, as a new disk does.
+    func loseData() throws { try FileManager.default.removeItem(atPath: "\(folder)/data") }
 
     func pause() {
         state.withLock { $0.isPaused = true }
@@ -108,6 +113,7 @@ struct NodeStatus: Decodable {
         var role: String
         var state: String
         var reason: String?
+        var position: String
         var lag: Int64
         var inFlight: Int
         var standbys: [String]
