@@ -45,7 +45,7 @@ final class Run {
     private func runFaults() throws {
         let faults = options.only.isEmpty ? Fault.all : Fault.all.filter { options.only.contains($0.name) }
         guard !faults.isEmpty else {
-            throw Failure("there are only these faults: \(Fault.all.map(\.name).joined(separator: " "))")
+            throw Failure("there are only these faults: \(Set(Fault.all.map(\.name)).sorted().joined(separator: " "))")
         }
         let end = ContinuousClock.now + .seconds(options.seconds)
         var left: [Fault] = []
@@ -135,7 +135,7 @@ final class Run {
         }
         // Of these something may still change.
         for key in load.journal.open { expected[key] = nil }
-        Linearizability.check(load.journal, complaints)
+        Linearizability.check(load.journal, complaints, folder: options.folder)
     }
 
     /// Nothing is in flight, and no fault is left: everything is as it was acknowledged, everywhere.
