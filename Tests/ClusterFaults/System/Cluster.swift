@@ -158,13 +158,16 @@ final class Cluster: Sendable {
         return standbys.allSatisfy { $0.value.state == "standby" } ? nil : "has standbys that are none yet"
     }
 
-    /// Which node is master of which partitions, as the nodes say.
+    /// Which node is master of which partitions, as the first node says that answers.
     func masters() throws -> [String: Set<Int>] {
-        var found: [String: Set<Int>] = [:]
-        guard let status = nodes.lazy.compactMap(\.status).first else { throw Failure("no node answers") }
-        for partition in status.partitions {
-            if let master = partition.master { found[master, default: []].insert(partition.partition) }
+        for node in nodes {
+            guard let status = node.status else { continue }
+            var found: [String: Set<Int>] = [:]
+            for partition in status.partitions {
+                if let master = partition.master { found[master, default: []].insert(partition.partition) }
+            }
+            return found
         }
-        return found
+        return [:]
     }
 }
