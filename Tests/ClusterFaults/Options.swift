@@ -38,6 +38,10 @@ struct Options {
             try set(name, value)
         }
         if folder.isEmpty { throw Failure("--folder is needed") }
+        let known = Set(Fault.all.map(\.name))
+        guard known.isSuperset(of: only) else {
+            throw Failure("--fault: one of \(known.sorted().joined(separator: " "))")
+        }
         guard (2...9).contains(nodes), (1...nodes).contains(replicas), [1, 3].contains(servers) else {
             throw Failure("2 to 9 nodes, as many replicas at most, 1 or 3 servers")
         }
