@@ -7,7 +7,7 @@ extension Run {
     func measureKills(_ count: Int) throws {
         var times: [Double] = []
         let timeout = cluster.nodes.first?.status?.cluster?.timeout ?? options.session
-        try withLoad { load in
+        try withLoad(patience: "5s") { load in
             let scene = Scene(cluster, load, seed: options.seed)
             while times.count < count {
                 try scene.withNode(by: scene.masterships) { node in
