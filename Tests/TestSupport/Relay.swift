@@ -168,6 +168,11 @@ package final class Relay: Sendable {
             }
             // Closes both sockets, as the end of a connection does.
             guard isConnected else { return nil }
+            // Nothing is to wait for an acknowledgement that the other side delays.
+            var yes: Int32 = 1
+            for socket in [client, server] {
+                setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &yes, socklen_t(MemoryLayout<Int32>.size))
+            }
         }
 
         deinit {
