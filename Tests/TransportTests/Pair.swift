@@ -63,6 +63,9 @@ private func link(
 ) throws -> (TCPPeerLink, EventLoopGroup) {
     let group = try EventLoopGroup(count: loops, name: name)
     var configuration = PeerLinkConfiguration(system: "test", node: NodeID(name))
+    // A machine under load is slow; tests about these times set their own.
+    configuration.connectTime = .seconds(60)
+    configuration.keepAlivePatience = .seconds(60)
     change(&configuration)
     return (try TCPPeerLink(group: group, configuration: configuration, report: reports.reporter), group)
 }
