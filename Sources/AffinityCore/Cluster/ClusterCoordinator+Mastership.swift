@@ -107,7 +107,7 @@ extension ClusterCoordinator {
             let former = record.masters.filter { $0.session != current.session.id && !hasWaited.contains($0.session) }
             if former.isEmpty { break }
             for master in former {
-                await waitForLease(of: master, current)
+                await executor.sleep(until: await leaseEnd(of: master, current))
                 hasWaited.insert(master.session)
             }
         }
@@ -116,10 +116,6 @@ extension ClusterCoordinator {
             record.masters = record.masters.filter { $0.session == current.session.id && $0.grant == grant }
             return MasterRecord(node: self.name, grant: grant)
         }
-    }
-
-    private func waitForLease(of master: GrantRecord.Master, _ current: Current) async {
-        await executor.sleep(until: await leaseEnd(of: master, current))
     }
 
     /// When nobody can answer from the lease of a former master any more.
@@ -217,7 +213,7 @@ extension ClusterCoordinator {
         guard let since = failing[partition], clock.monotonic >= since.advanced(by: current.session.timeout) else {
             return false
         }
-        return view.candidates(partition, successor: nil).contains { $0 != name && view.isLevel($0, partition) }
+        return view.levelOther(than: name, partition) != nil
     }
 
     /// Gives a mastership up, for the best of the others to take.
@@ -237,9 +233,7 @@ extension ClusterCoordinator {
             if let current { touch(.master(partition), current) }
         }
         while let current {
-            let successor = view.candidates(partition, successor: nil).first {
-                $0 != name && view.isLevel($0, partition)
-            }
+            let successor = view.levelOther(than: name, partition)
             do throws(TreeError) {
                 guard let master = try await current.session.read(paths.master(partition), onChange: nil),
                     master.owner == current.session.id, MasterRecord(bytes: master.data)?.grant == grant

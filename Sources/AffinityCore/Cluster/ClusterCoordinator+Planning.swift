@@ -141,13 +141,19 @@ extension ClusterCoordinator {
     /// Whether nobody is left who holds a partition. Nodes that this one has not seen leaving may be about to come, as
     /// when a whole system starts.
     private func isOrphaned(_ partition: PartitionID) -> Bool {
-        let now = clock.monotonic
-        return view.hosts(partition).allSatisfy { node in
+        view.hosts(partition).allSatisfy { node in
             guard view.members[node] == nil else { return false }
-            let since = planning.missing[node] ?? now
-            planning.missing[node] = since
-            return planning.seenLeaving.contains(node) || now >= since.advanced(by: Self.patience)
+            return planning.seenLeaving.contains(node) || isGone(node, for: Self.patience)
         }
+    }
+
+    /// Whether a node that is not there has been away for so long. The planner may have become it only now: then it
+    /// counts from here.
+    private func isGone(_ node: String, for duration: Duration) -> Bool {
+        let now = clock.monotonic
+        let since = planning.missing[node] ?? now
+        planning.missing[node] = since
+        return now >= since.advanced(by: duration)
     }
 
     /// How long nodes that hold the only replicas of a partition are waited for when the system starts.
@@ -155,16 +161,10 @@ extension ClusterCoordinator {
 
     /// The nodes that went away a short while ago: they keep what they have, for they are likely to come back.
     private func absent(from assignment: AssignmentRecord) -> Set<String> {
-        let now = clock.monotonic
-        var absent: Set<String> = []
-        for node in Set(assignment.partitions.joined()) {
-            guard view.members[node] == nil, !view.settings.drained.contains(node) else { continue }
-            // The planner may have become it only now.
-            let since = planning.missing[node] ?? now
-            planning.missing[node] = since
-            if now < since.advanced(by: configuration.grace) { absent.insert(node) }
+        Set(assignment.partitions.joined()).filter { node in
+            view.members[node] == nil && !view.settings.drained.contains(node)
+                && !isGone(node, for: configuration.grace)
         }
-        return absent
     }
 
     private func plan(

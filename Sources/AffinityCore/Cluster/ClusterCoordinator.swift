@@ -360,11 +360,6 @@ public actor ClusterCoordinator: Coordinator {
     }
 }
 
-extension PartitionSet {
-    /// Puts a number in or takes it out.
-    mutating func set(_ number: Int, _ isIn: Bool) { if isIn { insert(number) } else { remove(number) } }
-}
-
 extension ClusterCoordinator {
     /// Waits a little before something is tried again whose answer was lost.
     func pause() async { await executor.sleep(until: clock.monotonic.advanced(by: .milliseconds(50))) }

@@ -124,8 +124,11 @@ struct PartitionSet: Codable, Sendable, Equatable {
     init(_ numbers: Set<Int> = []) { self.numbers = numbers }
 
     func contains(_ number: Int) -> Bool { numbers.contains(number) }
-    mutating func insert(_ number: Int) { numbers.insert(number) }
-    mutating func remove(_ number: Int) { numbers.remove(number) }
+
+    /// Puts a number in or takes it out.
+    mutating func set(_ number: Int, _ isIn: Bool) {
+        if isIn { numbers.insert(number) } else { numbers.remove(number) }
+    }
 
     /// More numbers than any keyspace has are no set of partitions.
     private static let greatest = 1 << 20

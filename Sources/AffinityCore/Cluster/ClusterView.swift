@@ -54,17 +54,19 @@ struct ClusterView: Sendable {
         return [successor] + ordered.filter { $0 != successor }
     }
 
+    /// The level replica on another node than `node` that comes before all others of its kind.
+    func levelOther(than node: String, _ partition: PartitionID) -> String? {
+        candidates(partition, successor: nil).first { $0 != node && isLevel($0, partition) }
+    }
+
     private func isDraining(_ node: String) -> Bool { members[node]?.isDraining ?? false }
 
     /// Whom the master of a partition is to hand over to, if not everything is as it is preferred.
     func betterMaster(than node: String, _ partition: PartitionID) -> String? {
         let isLeaving = isDraining(node) || !hosts(partition).contains(node)
         if settings.isPaused, !isLeaving { return nil }
-        // A replica that is only on its way is no master yet, unless nobody else can be.
-        let better = candidates(partition, successor: nil).first {
-            $0 != node && isLevel($0, partition) && !isDraining($0)
-        }
-        guard let better else { return nil }
+        // Nodes that stop come last: if the first stops, all do.
+        guard let better = levelOther(than: node, partition), !isDraining(better) else { return nil }
         if isLeaving { return better }
         let order = keyspaces[partition.keyspace]?.assignment?.partitions[partition.number] ?? []
         guard let wanted = order.firstIndex(of: better) else { return nil }

@@ -199,8 +199,15 @@ extension PartitionReplica {
     @inlinable nonisolated var needsProofHere: Bool { assumeIsolated { $0.needsProof } }
 
     /// Runs a query that waits for nothing, as a call like any other.
-    @inlinable nonisolated func readHere<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
-        try assumeIsolated { replica in Result { () throws(AskError) in try replica.readNow(query) } }.get()
+    ///
+    /// - Returns: `nil` if the answer would have to wait for the log's proof.
+    @inlinable nonisolated func readHere<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply>? {
+        try assumeIsolated { replica in
+            Result { () throws(AskError) in
+                let answer = try replica.readNow(query)
+                return replica.needsProof ? nil : answer
+            }
+        }.get()
     }
 
     // MARK: - The door

@@ -144,12 +144,10 @@ public final class Service<P: Partition>: Sendable {
             return try await route(query, replica, envelope)
         }
         do throws(AskError) {
-            guard replica.executor.isCurrent, envelope.positions.isEmpty else {
-                return try await replica.read(query, envelope)
+            if replica.executor.isCurrent, envelope.positions.isEmpty, let answer = try replica.readHere(query) {
+                return answer
             }
-            let answer = try replica.readHere(query)
-            if replica.needsProofHere { try await replica.prove(envelope) }
-            return answer
+            return try await replica.read(query, envelope)
         } catch {
             guard router != nil, isWorthRouting(error, envelope) else { throw error }
             return try await route(query, replica, envelope)

@@ -95,8 +95,7 @@ final class ClusterNode: Sendable {
     init(_ id: NodeID, _ rig: ClusterRig) throws {
         name = id.description
         self.rig = rig
-        let sink = Mutex<@Sendable (Report) -> Void>({ _ in })
-        let box = Box(sink)
+        let sink = Sink()
         let address = PeerAddress(node: id, host: name, port: 1)
         var configuration = ClusterConfiguration(
             system: "test", address: address,
@@ -104,23 +103,16 @@ final class ClusterNode: Sendable {
         configuration.grace = .seconds(30)
         coordinator = ClusterCoordinator(
             configuration, tree: rig.tree, routes: RoutingTable(), on: rig.executor, clock: rig.clock,
-            report: { box.call($0) })
+            report: { sink.report($0) })
         let random = SeededRandom(UInt64(name.utf8.reduce(0) { $0 &* 31 &+ Int($1) }))
         var environment = PartitionEnvironment(
             node: id, clock: rig.clock, random: { random.next() }, memstores: MemoryMemStoreEngine(),
-            log: rig.log.connection(), coordinator: coordinator, report: { box.call($0) })
+            log: rig.log.connection(), coordinator: coordinator, report: { sink.report($0) })
         environment.routing = .init(table: coordinator.routes, link: rig.network.link(of: id))
         service = try Service(
             rig.keyspace, Ledger.self, partitions: rig.partitions, on: [rig.executor], environment, services: registry)
         registry.serve(rig.network.link(of: id))
-        box.set { [weak self] report in self?.reports.withLock { $0.append(report) } }
-    }
-
-    private final class Box: Sendable {
-        let body = Mutex<@Sendable (Report) -> Void>({ _ in })
-        init(_: borrowing Mutex<@Sendable (Report) -> Void>) {}
-        func set(_ body: @escaping @Sendable (Report) -> Void) { self.body.withLock { $0 = body } }
-        func call(_ report: Report) { body.withLock { $0 }(report) }
+        sink.target.withLock { $0 = { [weak self] report in self?.reports.withLock { $0.append(report) } } }
     }
 
     func start() {
@@ -153,25 +145,16 @@ final class ClusterNode: Sendable {
         reports.withLock { $0.map { "\($0.message): \($0.fields.map(\.value).joined(separator: ", "))" } }
     }
 
-    private func begin<Value: Sendable>(
-        _ body: @escaping @Sendable () async throws(AskError) -> Value
-    ) -> Answered<Value> {
-        let answered = Answered<Value>()
-        Task(executorPreference: rig.executor) {
-            do throws(AskError) { answered.set(.success(try await body())) } catch { answered.set(.failure(error)) }
-        }
-        rig.executor.run()
-        return answered
-    }
-
     func send(_ steps: Step..., key: String = "k", envelope: Envelope = Envelope()) -> Answered<Commit<[String]>> {
         var command = Steps(key: key)
         command.steps = steps
-        return begin { [service, command] () throws(AskError) in try await service.commit(command, envelope) }
+        return rig.executor.start { [service, command] () throws(AskError) in
+            try await service.commit(command, envelope)
+        }
     }
 
     func peek(_ key: String, envelope: Envelope = Envelope()) -> Answered<Answer<String?>> {
-        begin { [service] () throws(AskError) in try await service.read(Peek(key), envelope) }
+        rig.executor.start { [service] () throws(AskError) in try await service.read(Peek(key), envelope) }
     }
 }
 
@@ -180,7 +163,6 @@ final class Network: Sendable {
     typealias Handler = @Sendable ([UInt8], MonotonicTime) async throws(PeerError) -> [UInt8]
 
     private let handlers = Mutex<[NodeID: [String: Handler]]>([:])
-    private let cut = Mutex<Set<NodeID>>([])
 
     func link(of node: NodeID) -> any PeerLink { Link(network: self, node: node) }
 

@@ -73,14 +73,11 @@ import Testing
         _ held: HeldRequests, _ executor: ManualExecutor, bytes: Int = 1, for duration: Duration = .seconds(1),
         since changes: UInt64? = nil
     ) -> Answered<HeldRequests.End> {
-        let answered = Answered<HeldRequests.End>()
         let since = changes ?? held.changes(0)
         let time = executor.clock.monotonic.advanced(by: duration)
-        Task(executorPreference: executor) {
-            answered.set(.success(await held.wait(0, since: since, bytes: bytes, until: time)))
+        return executor.start { () throws(AskError) in
+            await held.wait(0, since: since, bytes: bytes, until: time)
         }
-        executor.run()
-        return answered
     }
 
     @Test func aHeldRequestGoesOnWithAChangeOrWhenItsTimeIsOver() {
@@ -148,14 +145,9 @@ import Testing
         environment.routing = .init(table: table, link: link)
         let service = try Service(
             keyspace, Ledger.self, partitions: 1, on: [executor], environment, services: ServiceRegistry())
-        let answered = Answered<Commit<[String]>>()
-        Task(executorPreference: executor) {
-            do throws(AskError) {
-                answered.set(
-                    .success(try await service.commit(Steps(.get("a")), Envelope(idempotency: idempotency))))
-            } catch { answered.set(.failure(error)) }
+        let answered = executor.start { () throws(AskError) in
+            try await service.commit(Steps(.get("a")), Envelope(idempotency: idempotency))
         }
-        executor.run()
         return (answered, executor)
     }
 

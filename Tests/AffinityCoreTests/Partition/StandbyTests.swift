@@ -16,6 +16,15 @@ import Testing
         return Record(key: Array(key.utf8), value: Array(value.utf8), headers: RecordHeaders(stamp: stamp))
     }
 
+    private func writeSettledOfAnotherLog(_ rig: Rig) {
+        let control = ControlRecord(.settled, log: 0xbad, node: NodeID("n9")).bytes
+        let stamp = RecordStamp(epoch: Epoch(grant: 9, run: 0), number: 0, count: 4, acknowledged: 0)
+        for store in ["_requests", "bytes", "numbers", "texts"] {
+            rig.base.write(
+                Record(key: [], value: control, headers: RecordHeaders(stamp: stamp)), to: rig.partition, store)
+        }
+    }
+
     private func lease(_ rig: Rig, for duration: Duration) -> Lease {
         let lease = Lease()
         lease.extend(to: rig.clock.monotonic.advanced(by: duration))
@@ -157,12 +166,7 @@ import Testing
 
     @Test func aStandbyWhoseMemstoreDoesNotFitMakesItAnewAndGoesOn() throws {
         let rig = try standby("standby-misfit")
-        let control = ControlRecord(.settled, log: 0xbad, node: NodeID("n9")).bytes
-        let stamp = RecordStamp(epoch: Epoch(grant: 9, run: 0), number: 0, count: 4, acknowledged: 0)
-        for store in ["_requests", "bytes", "numbers", "texts"] {
-            rig.base.write(
-                Record(key: [], value: control, headers: RecordHeaders(stamp: stamp)), to: rig.partition, store)
-        }
+        writeSettledOfAnotherLog(rig)
         rig.executor.run()
         #expect(rig.kept.asideCount == 1 && rig.messages.contains { $0.contains("memstore set aside") })
         #expect(try rig.status.state == .standby)
@@ -190,12 +194,7 @@ import Testing
         let far = Position([Offset(3), Offset(3), Offset(3), Offset(99)])
         let waiting = rig.peek("a", envelope: Envelope(positions: [0: far], staleness: .seconds(60)))
         #expect(waiting.isWaiting)
-        let control = ControlRecord(.settled, log: 0xbad, node: NodeID("n9")).bytes
-        let stamp = RecordStamp(epoch: Epoch(grant: 9, run: 0), number: 0, count: 4, acknowledged: 0)
-        for store in ["_requests", "bytes", "numbers", "texts"] {
-            rig.base.write(
-                Record(key: [], value: control, headers: RecordHeaders(stamp: stamp)), to: rig.partition, store)
-        }
+        writeSettledOfAnotherLog(rig)
         rig.executor.run()
         #expect(waiting.error?.outcome == .notApplied)
     }

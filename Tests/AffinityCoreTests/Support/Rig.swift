@@ -69,12 +69,7 @@ final class Rig: Sendable {
 
     /// Starts what may have to wait; the test looks at the box.
     func start<Value: Sendable>(_ body: @escaping @Sendable () async throws(AskError) -> Value) -> Answered<Value> {
-        let answered = Answered<Value>()
-        Task(executorPreference: executor) {
-            do throws(AskError) { answered.set(.success(try await body())) } catch { answered.set(.failure(error)) }
-        }
-        executor.run()
-        return answered
+        executor.start(body)
     }
 
     func send(_ steps: Step..., key: String = "k", envelope: Envelope = Envelope()) -> Answered<Commit<[String]>> {
@@ -92,10 +87,22 @@ final class Rig: Sendable {
     func records(_ store: String) -> [LoggedRecord] { base.records(partition, store) }
 }
 
-private final class Sink: Sendable {
+final class Sink: Sendable {
     let target = Mutex<@Sendable (Report) -> Void>({ _ in })
 
     func report(_ report: Report) { target.withLock { $0 }(report) }
+}
+
+extension ManualExecutor {
+    /// Starts what may have to wait, and runs what is there to run; the test looks at the box.
+    func start<Value: Sendable>(_ body: @escaping @Sendable () async throws(AskError) -> Value) -> Answered<Value> {
+        let answered = Answered<Value>()
+        Task(executorPreference: self) {
+            do throws(AskError) { answered.set(.success(try await body())) } catch { answered.set(.failure(error)) }
+        }
+        run()
+        return answered
+    }
 }
 
 /// The answer of something that was started, once it is there.
