@@ -37,9 +37,11 @@ extension PartitionReplica {
         guard let state, let log else { return }
         let next = core.stores.indices.map(state.readNext)
         let grown = try await Self.grown(log, beyond: next, executor)
+        // In this order: an end that is heard of in between is only further.
+        let seen = core.stores.indices.map { log.endSeen($0) }.min() ?? .never
         var ends = core.stores.indices.map { max(next[$0], log.end($0)) }
         ends[grown] = max(ends[grown], next[grown].next)
-        try await read(to: ends)
+        try await read(to: ends, lookedUp: seen)
     }
 
     /// The first changelog that goes beyond `next`.

@@ -11,6 +11,9 @@ struct LogFold {
         var read: Offset
         /// The highest epoch among what was read.
         var epoch: Epoch
+        /// Commands of that epoch up to this one have no record in the changelog that was not read: one that was handed
+        /// over later was, or an end that was looked up later.
+        var passed: UInt64 = 0
         /// The first settled of each epoch that was the highest when it was read.
         var settleds: [(epoch: Epoch, place: UInt64, acknowledged: UInt64)] = []
         /// The last record that was decided on since the checkpoint was made.
@@ -21,6 +24,8 @@ struct LogFold {
     private let controlKeys: [[UInt8]]
     /// The greatest `a` of the current epoch that was read.
     private var covered: UInt64
+    /// What was covered at some moment: once ends that were looked up later are reached, all of that has been read.
+    private var sample: (epoch: Epoch, covered: UInt64, at: MonotonicTime)?
 
     init(_ checkpoint: Checkpoint, controlKeys: [[UInt8]]) {
         tails = checkpoint.places.map { Tail(read: $0.next, epoch: checkpoint.epoch) }
@@ -78,10 +83,31 @@ struct LogFold {
         return decide(&checkpoint, &unsettled)
     }
 
+    /// Every changelog has been read up to its end as it was looked up at `moment`, or later.
+    mutating func reachedEnds(
+        of moment: MonotonicTime, now: MonotonicTime, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys
+    ) -> Decisions {
+        guard let sample, sample.epoch == checkpoint.epoch else {
+            sample = (checkpoint.epoch, covered, now)
+            return Decisions()
+        }
+        guard moment >= sample.at else { return Decisions() }
+        // A command that was covered when the ends were looked up stands before them.
+        for changelog in tails.indices where tails[changelog].epoch == sample.epoch {
+            tails[changelog].passed = max(tails[changelog].passed, sample.covered)
+        }
+        self.sample = (checkpoint.epoch, covered, now)
+        return decide(&checkpoint, &unsettled)
+    }
+
     private mutating func take(_ record: LoggedRecord, _ changelog: Int, _ checkpoint: Checkpoint) {
         if let stamp = record.record.headers.stamp {
-            tails[changelog].epoch = max(tails[changelog].epoch, stamp.epoch)
+            if stamp.epoch > tails[changelog].epoch {
+                (tails[changelog].epoch, tails[changelog].passed) = (stamp.epoch, 0)
+            }
             if stamp.epoch == tails[changelog].epoch {
+                let before = stamp.number > 0 ? stamp.number - 1 : 0
+                tails[changelog].passed = max(tails[changelog].passed, before, stamp.acknowledged)
                 if stamp.epoch == checkpoint.epoch { covered = max(covered, stamp.acknowledged) }
                 if stamp.number == 0 { takeControl(record, stamp, changelog) }
             }
@@ -115,26 +141,35 @@ struct LogFold {
         _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys, _ decisions: inout Decisions
     ) {
         cover(covered, &checkpoint, &unsettled)
+        let passed = passed(checkpoint)
         while true {
-            for changelog in tails.indices { pass(changelog, nil, &checkpoint, &unsettled, &decisions) }
-            let number = max(checkpoint.number, checkpoint.acknowledged) &+ 1
+            let done = max(checkpoint.number, passed)
+            for changelog in tails.indices { pass(changelog, done, &checkpoint, &unsettled, &decisions) }
+            let number = max(checkpoint.number, passed) &+ 1
             guard isComplete(number, checkpoint.epoch) else { return }
             for changelog in tails.indices { pass(changelog, number, &checkpoint, &unsettled, &decisions) }
         }
     }
 
-    /// Goes over the records at the head of a changelog up to the first of a command that is neither covered nor
-    /// `complete`.
+    /// The last command that is covered, and of which no changelog has a record that was not read: what is missing of it
+    /// and of those before was compacted away.
+    private func passed(_ checkpoint: Checkpoint) -> UInt64 {
+        tails.reduce(covered) { passed, tail in
+            if tail.epoch > checkpoint.epoch { return passed }
+            return min(passed, tail.epoch == checkpoint.epoch ? tail.passed : 0)
+        }
+    }
+
+    /// Goes over the records at the head of a changelog up to the first of a command behind `last`.
     private mutating func pass(
-        _ changelog: Int, _ complete: UInt64?, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys,
+        _ changelog: Int, _ last: UInt64, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys,
         _ decisions: inout Decisions
     ) {
         while !tails[changelog].records.isEmpty {
             let stamp = tails[changelog].records[0].record.headers.stamp
             if let stamp {
                 if stamp.epoch > checkpoint.epoch { return }
-                let isDecided = stamp.number <= checkpoint.acknowledged || stamp.number == complete
-                if stamp.epoch == checkpoint.epoch, stamp.number > 0, !isDecided { return }
+                if stamp.epoch == checkpoint.epoch, stamp.number > last { return }
             }
             let record = pop(changelog, &checkpoint)
             if let stamp, stamp.epoch < checkpoint.epoch {
@@ -189,12 +224,14 @@ struct LogFold {
         enter(epoch, isOpen: false, &checkpoint, &unsettled)
         covered = ends.reduce(0) { max($0, $1.acknowledged) }
         cover(covered, &checkpoint, &unsettled)
+        // What only some of the settleds cover may have records behind the others.
+        let last = ends.reduce(covered) { min($0, $1.acknowledged) }
         for changelog in tails.indices {
             var highest = former
             while tails[changelog].records.firstNumber <= ends[changelog].place, !tails[changelog].records.isEmpty {
                 let stamp = tails[changelog].records[0].record.headers.stamp
-                // The batch ends before the first record of the new epoch that no settled covers; R1 goes on there.
-                if let stamp, stamp.epoch == epoch, stamp.number > checkpoint.acknowledged { break }
+                // The batch ends before the first record of the new epoch that not all settleds cover; R1 goes on there.
+                if let stamp, stamp.epoch == epoch, stamp.number > last { break }
                 let record = pop(changelog, &checkpoint)
                 if let stamp, stamp.epoch < highest {
                     drop(record, changelog, &unsettled)
@@ -225,7 +262,11 @@ struct LogFold {
     mutating func conclude(
         _ epoch: Epoch, claims: [Offset], _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys
     ) -> Decisions {
-        for (changelog, claim) in claims.enumerated() { tails[changelog].cut(at: claim) }
+        for (changelog, claim) in claims.enumerated() {
+            tails[changelog].cut(at: claim)
+            // Whatever the former master has had acknowledged stands before the claims.
+            tails[changelog].passed = .max
+        }
         var decisions = decide(&checkpoint, &unsettled)
         if !checkpoint.isOpen { applyCommands(&checkpoint, &unsettled, &decisions) }
         for changelog in tails.indices {

@@ -38,6 +38,12 @@ extension StateStore {
         if isLevel { wasLevel = true }
     }
 
+    /// Every changelog has been read to its end as it was looked up at `moment`, or later (R1).
+    func reachedEnds(of moment: MonotonicTime) throws {
+        guard isShared else { return }
+        try commit(fold.reachedEnds(of: moment, now: clock.monotonic, &applied, &unsettled))
+    }
+
     /// Remembers which of the records that were applied already are not covered (R3).
     func takeUncovered(_ page: LogPage, of changelog: Int) {
         for logged in page.records where logged.offset < applied.places[changelog].next {

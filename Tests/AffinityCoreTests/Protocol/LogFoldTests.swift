@@ -45,6 +45,72 @@ import Testing
         #expect(unsettled.doubtful(0).isEmpty)
     }
 
+    /// A fold of two changelogs that has read the settleds of `epoch`, and how many records it has applied with each page.
+    private struct Reader {
+        var checkpoint = Checkpoint(
+            level: Timestamp(milliseconds: 0), places: ["a", "b"].map { Checkpoint.Place(changelog: $0, next: .zero) })
+        var unsettled = UnsettledKeys(doubtful: [[:], [:]])
+        var fold: LogFold
+
+        init() { fold = LogFold(checkpoint, controlKeys: [[], []]) }
+
+        mutating func take(_ page: LogPage, _ changelog: Int) -> Int {
+            fold.take(page, of: changelog, &checkpoint, &unsettled).writes.count
+        }
+
+        mutating func reachEnds(of moment: Int64, now: Int64) -> Int {
+            fold.reachedEnds(
+                of: MonotonicTime(nanoseconds: moment), now: MonotonicTime(nanoseconds: now), &checkpoint, &unsettled
+            ).writes.count
+        }
+    }
+
+    private func stamp(_ number: UInt64, of count: UInt32, covers: UInt64) -> RecordStamp {
+        RecordStamp(epoch: epoch, number: number, count: count, acknowledged: covers)
+    }
+
+    @Test func aCommandThatIsCoveredIsNotAppliedInParts() {
+        var reader = Reader()
+        #expect(reader.take(page([control(.settled, epoch)], at: 0), 0) == 0)
+        #expect(reader.take(page([control(.settled, epoch)], at: 0), 1) == 0)
+        // The second command says that the first is acknowledged; its other record has not been read yet.
+        let records = [
+            ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 1), nil),
+        ]
+        #expect(reader.take(page(records, at: 1), 0) == 0)
+        #expect(reader.take(page([("x", stamp(1, of: 2, covers: 0), nil)], at: 1), 1) == 3)
+    }
+
+    @Test func whatIsMissingOfACoveredCommandIsGoneOnceALaterRecordIsRead() {
+        for later in [
+            ("z", stamp(3, of: 1, covers: 0), nil as ControlRecord.Kind?), control(.settled, epoch, covers: 2),
+        ] {
+            var reader = Reader()
+            _ = reader.take(page([control(.settled, epoch)], at: 0), 0)
+            _ = reader.take(page([control(.settled, epoch)], at: 0), 1)
+            let records = [
+                ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 2), nil),
+            ]
+            #expect(reader.take(page(records, at: 1), 0) == 0)
+            // Compaction has taken what stood between.
+            #expect(reader.take(page([later], at: 5), 1) == (later.2 == nil ? 3 : 2))
+        }
+    }
+
+    @Test func whatIsMissingOfACoveredCommandIsGoneOnceLaterEndsAreReached() {
+        var reader = Reader()
+        _ = reader.take(page([control(.settled, epoch)], at: 0), 0)
+        _ = reader.take(page([control(.settled, epoch)], at: 0), 1)
+        #expect(reader.reachEnds(of: 1, now: 2) == 0)
+        let records = [
+            ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 1), nil),
+        ]
+        #expect(reader.take(page(records, at: 1), 0) == 0)
+        #expect(reader.reachEnds(of: 3, now: 4) == 0, "the ends were looked up before the record was read")
+        #expect(reader.reachEnds(of: 3, now: 5) == 0, "these too")
+        #expect(reader.reachEnds(of: 4, now: 6) == 2)
+    }
+
     @Test func whatIsReadAgainAfterARestartDoesNotClearALaterDoubt() {
         let key = Array("x".utf8)
         let time = Timestamp(milliseconds: 0)
