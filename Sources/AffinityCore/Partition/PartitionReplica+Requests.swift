@@ -12,6 +12,7 @@ extension PartitionReplica {
             execution = start(command, envelope, continuation)
         }
         // What wrote nothing rests on what was read, as a query does.
+        if settlement.isOutdated { return try await commit(command, envelope) }
         if settlement.failure == nil, settlement.isEmpty, needsProof { try await prove(envelope, of: execution) }
         return try answer(execution, settlement)
     }
@@ -25,6 +26,7 @@ extension PartitionReplica {
         let settlement = await withUnsafeContinuation { continuation in
             execution = startHere(command, envelope, continuation)
         }
+        if settlement.isOutdated { return try await commit(command, envelope) }
         if settlement.failure == nil, settlement.isEmpty, needsProofHere { try await prove(envelope, of: execution) }
         return try answer(execution, settlement)
     }

@@ -42,6 +42,14 @@ struct Overlay {
         if let entry { _ = set(key, entry) } else if entries.removeValue(forKey: key) != nil { removeKey(key) }
     }
 
+    /// Says which version a write of `command` has, if it is still the newest of its key.
+    mutating func correct(_ key: [UInt8], of command: UInt64, _ write: Int, version: Version) {
+        guard let index = entries.index(forKey: key), entries.values[index].command == command,
+            entries.values[index].write == write
+        else { return }
+        entries.values[index].version = version
+    }
+
     /// Drops what `command` wrote under `key`, unless a later command has written there since.
     mutating func drop(_ key: [UInt8], of command: UInt64) {
         if let index = entries.index(forKey: key), entries.values[index].command == command {

@@ -24,6 +24,8 @@ extension StateStore {
         var ends: [Offset]
         /// When each changelog was last known to have nothing behind what was expected.
         var contiguous: [MonotonicTime]
+        /// The arrival of the first command that cannot have seen a version which turned out to be another one.
+        var outdated: UInt64 = 0
         /// Whether a gap was folded since the last batch.
         var hasFolded = false
         /// Whether a stale control record is to be answered once the own epoch has settled.
@@ -205,6 +207,16 @@ extension StateStore {
     private func isAcknowledged(_ command: UInt64, _ write: Int, _ changelog: Int) -> Bool {
         guard let next = awaited[changelog].first else { return true }
         return (command, write) < (next.command, next.write)
+    }
+
+    /// A record of a command that is on its way stands behind one of somebody else, and not where it was foretold.
+    func move(_ place: Int, _ write: Int, to offset: Offset) {
+        pending[place].move(write, to: offset)
+        // Whoever has run since may have seen the version that was foretold; who runs from now on sees the right one.
+        gaps.outdated = pending.nextNumber
+        let moved = pending[place].writes[write]
+        overlays[moved.store].correct(
+            moved.key, of: pending.firstNumber + UInt64(place), write, version: Version(at: offset))
     }
 
     // MARK: - Applying

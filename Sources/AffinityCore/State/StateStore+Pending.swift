@@ -7,6 +7,9 @@ extension StateStore {
         /// Called in the turn that settles the command; must not run another one in it.
         case call((Settlement) -> Void)
 
+        /// Whether it is somebody who can run the command again.
+        var isCaller: Bool { if case .continuation = self { true } else { false } }
+
         func release(_ settlement: Settlement) {
             switch self {
             case .nobody: break
@@ -64,7 +67,6 @@ extension StateStore {
         var version: Version { repeated ?? last.map { Version(at: writes[$0].offset) } ?? .none }
 
         mutating func move(_ write: Int, to offset: Offset) {
-            guard writes[write].offset != offset else { return }
             writes[write].offset = offset
             if write == last { hasMoved = true }
         }

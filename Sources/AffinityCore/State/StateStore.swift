@@ -20,6 +20,9 @@
         @usableFromInline var version: Version
         /// Whether the command had no records, so that the log has said nothing of it.
         @usableFromInline var isEmpty = false
+        /// Whether it may have been told a version that was foretold and turned out to be another one. It wrote nothing:
+        /// then it is run again.
+        @usableFromInline var isOutdated = false
         /// What went wrong; `nil` for a command that is durable and applied.
         @usableFromInline var failure: AskError?
 
@@ -251,7 +254,7 @@
         pending[place].unacknowledged -= 1
         if isShared {
             gaps.contiguous[ack.changelog] = pending[place].sent
-            pending[place].move(written.write, to: offset)
+            if pending[place].writes[written.write].offset != offset { move(place, written.write, to: offset) }
         }
         return .good
     }
@@ -334,7 +337,10 @@
             } else {
                 var settlement = Settlement(position: position, version: command.version)
                 settlement.isEmpty = command.writes.isEmpty
+                settlement.isOutdated =
+                    settlement.isEmpty && pending.firstNumber <= gaps.outdated && command.waiter.isCaller
                 command.waiter.release(settlement)
+                if settlement.isOutdated { continue }
                 if !command.events.isEmpty || !command.effects.isEmpty { deliver(command.events, command.effects) }
                 if command.hasMoved { correct(command) }
             }

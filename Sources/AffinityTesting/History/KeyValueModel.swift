@@ -93,8 +93,15 @@ public struct KeyValueModel: SequentialModel {
     /// What there is before the first operation.
     public let initial: State
 
+    /// Whether the version of an entry may grow although nobody has asked for it: a new master may write again what it
+    /// finds.
+    public let isRewritten: Bool
+
     /// A key that begins like that: as a rule, without a value.
-    public init(initial: State = State()) { self.initial = initial }
+    public init(initial: State = State(), isRewritten: Bool = false) {
+        self.isRewritten = isRewritten
+        self.initial = isRewritten ? State(initial.value, version: initial.version, isExact: false) : initial
+    }
 
     /// Whether it is a `GET`, or the answer says that nothing was done.
     public func isRead(_ input: Input, _ reply: Reply?) -> Bool {
@@ -106,6 +113,12 @@ public struct KeyValueModel: SequentialModel {
 
     /// The state after an operation; `nil` if it cannot be answered so.
     public func apply(_ input: Input, _ reply: Reply?, to state: State) -> State? {
+        guard var next = follow(input, reply, state) else { return nil }
+        if isRewritten { next.isExact = false }
+        return next
+    }
+
+    private func follow(_ input: Input, _ reply: Reply?, _ state: State) -> State? {
         guard let reply else { return effect(of: input, on: state) }
         switch (input.action, reply) {
         case (.get, .value(let value, let version)) where state.value == value:

@@ -93,6 +93,18 @@ import Testing
         #expect(rig.send(.version("b")).value?.reply.first?.hasPrefix("7@") == true)
     }
 
+    @Test func aCommandThatSawAForetoldVersionWhichTurnedOutWrongRunsAgain() throws {
+        let rig = try serving("shared-foretold")
+        rig.base.holdsAcknowledgements = true
+        let write = rig.send(.put("a", "1"))
+        let early = rig.send(.version("a"), .publish("seen"))
+        rig.base.write(foreign("f", "1"), to: rig.partition, "texts")
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(write.value?.version == Version(4))
+        #expect(early.value?.reply.first?.hasPrefix("4@") == true, "\(early.value?.reply ?? [])")
+    }
+
     @Test func acksWaitForTheGapBeforeThem() throws {
         let rig = try serving("shared-gap-waits")
         rig.base.holdsAcknowledgements = true
