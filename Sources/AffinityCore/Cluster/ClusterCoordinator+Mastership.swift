@@ -5,7 +5,7 @@ extension ClusterCoordinator {
     /// Tries for every partition of this node that has no master, when it is this node's turn.
     func fillVacancies(_ current: Current) {
         let now = clock.monotonic
-        for partition in slots.keys {
+        for partition in partitions {
             guard view.master(partition) == nil, view.hosts(partition).contains(name) else {
                 vacancies[partition] = nil
                 continue
@@ -185,9 +185,9 @@ extension ClusterCoordinator {
 
     /// Chooses which masterships are handed over now: a bounded number at a time.
     func chooseHandovers(_ current: Current) {
-        let masters = slots.keys.filter { view.master($0)?.owner == current.session.id }
+        let masters = partitions.filter { view.master($0)?.owner == current.session.id }
         retiring.formIntersection(masters)
-        for partition in masters.sorted(by: { ($0.keyspace, $0.number) < ($1.keyspace, $1.number) }) {
+        for partition in masters {
             guard retiring.count < configuration.concurrency else { break }
             guard !retiring.contains(partition), !releasing.contains(partition) else { continue }
             if hasLongFailed(partition, current) {

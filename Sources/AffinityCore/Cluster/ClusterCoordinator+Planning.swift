@@ -20,6 +20,8 @@ struct Planning {
     var isStanding = false
     /// The last plan of each keyspace, and what it was made for.
     var plans: [String: (request: PlanRequest, plan: Assignment)] = [:]
+    /// When a partition's move has failed: it is not tried again at once.
+    var setbacks: [PartitionID: MonotonicTime] = [:]
 
     init() {}
 
@@ -76,7 +78,7 @@ extension ClusterCoordinator {
     private func hasSettled() -> Bool {
         let now = clock.monotonic
         let present = Set(view.members.keys)
-        for node in present.subtracting(planning.present) {
+        for node in present.subtracting(planning.present).sorted() {
             planning.lastArrival = now
             executor.schedule(at: now.advanced(by: Self.settling)) { [weak self] in
                 self?.assumeIsolated { coordinator in
@@ -192,6 +194,12 @@ extension ClusterCoordinator {
 
     private func names(_ plan: Assignment) -> [[String]] { plan.replicas.map { $0.map(\.description) } }
 
+    /// Whether a move has failed so lately that it is not tried again yet.
+    private func hadSetback(_ partition: PartitionID) -> Bool {
+        guard let setback = planning.setbacks[partition] else { return false }
+        return clock.monotonic < setback.advanced(by: Self.patience)
+    }
+
     /// The next step from what is to what is planned: what is new warms up first, a bounded number at a time.
     private func step(_ keyspace: String, from now: AssignmentRecord, to plan: [[String]]) -> AssignmentRecord {
         var wanted = now
@@ -206,10 +214,10 @@ extension ClusterCoordinator {
                 wanted.partitions[number] = target
             } else if added.contains(where: { view.members[$0] == nil || view.hasFailed($0, partition) }) {
                 // Nothing warms up there; it stays where it is, and holds up no other move.
-                continue
+                planning.setbacks[partition] = clock.monotonic
             } else if now.next[number] != nil {
                 wanted.next[number] = target
-            } else {
+            } else if !hadSetback(partition) {
                 fresh.append(number)
             }
         }

@@ -140,7 +140,7 @@ extension ClusterCoordinator {
     }
 
     private func readBeats(_ current: Current) async {
-        let others = view.members.keys.filter { $0 != name }
+        let others = view.members.keys.filter { $0 != name }.sorted()
         await withTaskGroup(of: Void.self) { group in
             for node in others {
                 group.addTask(executorPreference: executor) { _ = await self.pulse(of: node, current) }
@@ -208,7 +208,7 @@ extension ClusterCoordinator {
     /// Ends the wait of `retire` once nobody can take what is left.
     func letGo(_ current: Current) {
         guard !departures.isEmpty, view.members[name]?.isDraining == true else { return }
-        for (partition, _) in slots where view.master(partition)?.owner == current.session.id {
+        for partition in partitions where view.master(partition)?.owner == current.session.id {
             let others = view.hosts(partition).filter {
                 $0 != name && view.members[$0].map { !$0.isDraining } ?? false && !view.hasFailed($0, partition)
             }

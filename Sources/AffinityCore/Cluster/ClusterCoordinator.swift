@@ -72,7 +72,11 @@ public actor ClusterCoordinator: Coordinator {
     /// The session that the cluster is being entered with.
     var entering: (any TreeSession)?
     var view = ClusterView()
-    var slots: [PartitionID: Slot] = [:]
+    var slots: [PartitionID: Slot] = [:] {
+        didSet { if slots.count != partitions.count { partitions = slots.keys.sorted() } }
+    }
+    /// The partitions of these, in an order that every process has: what happens does not hang on how they are hashed.
+    private(set) var partitions: [PartitionID] = []
     var dirty: Set<Watched> = []
     private var isRefreshing = false
     /// Sessions of this process that have ended: what they own is about to go.
@@ -224,8 +228,7 @@ public actor ClusterCoordinator: Coordinator {
 
     private func read(_ batch: Set<Watched>, _ current: Current) async -> [(Watched, Finding)] {
         await withTaskGroup(of: (Watched, Finding).self) { group in
-            for watched in batch {
-                let path = path(watched)
+            for (path, watched) in batch.map({ (path($0), $0) }).sorted(by: { $0.0 < $1.0 }) {
                 let onChange: @Sendable () -> Void = { [weak self] in
                     self?.executor.post { [weak self] in self?.assumeIsolated { $0.touch(watched, current) } }
                 }
@@ -262,7 +265,7 @@ public actor ClusterCoordinator: Coordinator {
     private func take(_ watched: Watched, _ finding: Finding, _ current: Current) {
         switch (watched, finding) {
         case (.members, .children(let names)):
-            for gone in view.members.keys where !names.contains(gone) { takeMember(gone, nil) }
+            for gone in view.members.keys.sorted() where !names.contains(gone) { takeMember(gone, nil) }
             for name in names where view.members[name] == nil { dirty.insert(.member(name)) }
         case (.member(let id), .node(let node)): takeMember(id, node.flatMap { NodeRecord(bytes: $0.data) })
         case (.settings, .node(let node)): takeSettings(node)
@@ -316,8 +319,10 @@ public actor ClusterCoordinator: Coordinator {
     func reconcile(_ current: Current) {
         publishRoutes()
         chooseHandovers(current)
-        for (partition, slot) in slots {
-            guard let word = word(on: partition, current), word != slot.told else { continue }
+        for partition in partitions {
+            guard let slot = slots[partition], let word = word(on: partition, current), word != slot.told else {
+                continue
+            }
             slots[partition]?.told = word
             slot.notify(word)
         }

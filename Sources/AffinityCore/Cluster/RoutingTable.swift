@@ -14,7 +14,7 @@ package final class RoutingTable: Sendable {
 
     private struct State {
         var routes: [PartitionID: Route] = [:]
-        var observers: [String: @Sendable (Set<Int>) -> Void] = [:]
+        var observers: [String: @Sendable ([Int]) -> Void] = [:]
     }
 
     private let state = Mutex(State())
@@ -24,19 +24,19 @@ package final class RoutingTable: Sendable {
     package subscript(partition: PartitionID) -> Route { state.withLock { $0.routes[partition] ?? .none } }
 
     /// Names whom to tell of routes of a keyspace that have changed: the numbers of the partitions.
-    package func observe(_ keyspace: String, _ body: @escaping @Sendable (Set<Int>) -> Void) {
+    package func observe(_ keyspace: String, _ body: @escaping @Sendable ([Int]) -> Void) {
         state.withLock { $0.observers[keyspace] = body }
     }
 
     /// Takes the newest word on all partitions of a keyspace.
     package func update(_ keyspace: String, _ routes: [Int: Route]) {
         let (changed, observer) = state.withLock { state in
-            var changed: Set<Int> = []
-            for (number, route) in routes {
+            var changed: [Int] = []
+            for (number, route) in routes.sorted(by: { $0.key < $1.key }) {
                 let partition = PartitionID(keyspace: keyspace, number: number)
                 if state.routes[partition] ?? .none == route { continue }
                 state.routes[partition] = route
-                changed.insert(number)
+                changed.append(number)
             }
             return (changed, state.observers[keyspace])
         }

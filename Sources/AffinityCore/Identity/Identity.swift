@@ -1,5 +1,5 @@
 /// The name of one partition of one keyspace.
-public struct PartitionID: Hashable, Sendable, CustomStringConvertible {
+public struct PartitionID: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The keyspace that the partition belongs to.
     public let keyspace: String
     /// The place of the partition in its keyspace: 0, 1, 2, ….
@@ -9,6 +9,11 @@ public struct PartitionID: Hashable, Sendable, CustomStringConvertible {
     public init(keyspace: String, number: Int) {
         self.keyspace = keyspace
         self.number = number
+    }
+
+    /// By the keyspace, then by the number.
+    public static func < (a: PartitionID, b: PartitionID) -> Bool {
+        (a.keyspace, a.number) < (b.keyspace, b.number)
     }
 
     /// `keyspace/number`, as it stands in log lines.

@@ -191,7 +191,10 @@
             return true
         }
         if let refusal = state.takeRefusal() { throw MemStoreError(.io, refusal.reason) }
-        for (key, time) in found.sorted(by: { $0.time < $1.time }) { state.answered.remember(key, written: time) }
+        let sorted = found.sorted {
+            $0.time == $1.time ? $0.key.lexicographicallyPrecedes($1.key) : $0.time < $1.time
+        }
+        for (key, time) in sorted { state.answered.remember(key, written: time) }
     }
 
     /// Removes outcomes that have had their time, a bounded number of them, as a command of its own.

@@ -168,6 +168,8 @@ public actor PartitionReplica<P: Partition> {
             reportFailure()
             await release(reason: "the replica is not master")
             await closeMemStore()
+            // What went wrong here is forgotten: whoever is to hold the partition again begins anew.
+            if machine.state == .absent { say(.behind) }
         case .releaseAndRetry:
             reportFailure()
             await release(reason: "the replica failed")

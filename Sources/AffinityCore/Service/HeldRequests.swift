@@ -47,7 +47,8 @@ final class HeldRequests: Sendable {
             var woken: [Waiter] = []
             for partition in partitions where state.changes.indices.contains(partition) {
                 state.changes[partition] += 1
-                woken += state.waiting[partition].values
+                // In the order in which they came.
+                woken += state.waiting[partition].sorted { $0.key < $1.key }.map(\.value)
                 state.waiting[partition] = [:]
             }
             for waiter in woken { state.release(waiter) }

@@ -21,9 +21,9 @@ package final class RecordWaiters: Sendable {
     package func advance(to end: Offset) {
         let woken = state.withLock { state in
             if end > state.end { state.end = end }
-            let ready = state.waiting.filter { $0.value.beyond < state.end }
-            for id in ready.keys { state.waiting[id] = nil }
-            return ready.values.map(\.continuation)
+            let ready = state.waiting.filter { $0.value.beyond < state.end }.sorted { $0.key < $1.key }
+            for (id, _) in ready { state.waiting[id] = nil }
+            return ready.map(\.value.continuation)
         }
         for continuation in woken { continuation.resume(returning: nil) }
     }
@@ -33,7 +33,7 @@ package final class RecordWaiters: Sendable {
         let woken = state.withLock { state in
             state.closed = error
             defer { state.waiting = [:] }
-            return state.waiting.values.map(\.continuation)
+            return state.waiting.sorted { $0.key < $1.key }.map(\.value.continuation)
         }
         for continuation in woken { continuation.resume(returning: error) }
     }
