@@ -113,6 +113,11 @@ let package = Package(
         // Does to a cluster what machines do: scripts/faults runs it.
         program(
             "ClusterFaults", path: "Tests/ClusterFaults", ["AffinityCore", "AffinityTesting", "AffinityTestSupport"]),
+        // Whole clusters on one thread: what happens to them, and what must hold; scripts/simulate runs it.
+        .target(
+            name: "AffinitySimulation", dependencies: ["AffinityCore", "AffinityTesting"], path: "Tests/Simulation",
+            swiftSettings: swiftSettings),
+        program("Simulate", path: "Tests/Simulate", ["AffinitySimulation", "AffinityCore", "AffinityTesting"]),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",

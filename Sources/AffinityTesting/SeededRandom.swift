@@ -17,3 +17,14 @@ public final class SeededRandom: Sendable {
         return z ^ (z >> 31)
     }
 }
+
+extension SeededRandom {
+    /// A number from 0 to `bound`, without it.
+    public func below(_ bound: Int) -> Int { bound <= 1 ? 0 : Int(next() % UInt64(bound)) }
+
+    /// True once in `count` times.
+    public func once(in count: Int) -> Bool { below(count) == 0 }
+
+    /// One of them.
+    public func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
+}

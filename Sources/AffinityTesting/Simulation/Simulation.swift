@@ -1,0 +1,189 @@
+public import AffinityCore
+
+/// One thread on which a whole system runs: its time, its chance, and the order in which everything happens.
+///
+/// What can run next is chosen by chance from a seed; time stands still as long as anything can run, and then goes to
+/// the next timer. So the same seed takes the same course, in every process. What runs here must not start work of its
+/// own on other threads, and everything is called by the one thread that drives the simulation; that is why nothing in
+/// it is locked.
+public final class Simulation: @unchecked Sendable {
+    private struct Timer {
+        var time: MonotonicTime
+        var number: UInt64
+        /// Where it runs; `nil` for what happens outside of all processes.
+        var executor: SimulatedExecutor?
+        var work: @Sendable () -> Void
+    }
+
+    /// What everything that is left to chance follows from.
+    public let seed: UInt64
+    let random: SeededRandom
+    /// How much time has passed.
+    public private(set) var now = MonotonicTime(nanoseconds: 0)
+    /// How many things have run, and a number that depends on all of them and their order.
+    public private(set) var stepCount = 0
+    public private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// Gets what the simulation and its parts have to say of each step that a reader wants to know of.
+    public var trace: ((String) -> Void)?
+
+    private var timers = Heap<Timer> { ($0.time, $0.number) < ($1.time, $1.number) }
+    private var lastTimer: UInt64 = 0
+    private var ready: [SimulatedExecutor] = []
+    private var lastExecutor = 0
+    private(set) var current: SimulatedExecutor?
+
+    /// A simulation in which nothing has happened.
+    public init(seed: UInt64) {
+        self.seed = seed
+        random = SeededRandom(seed)
+    }
+
+    // MARK: - Running
+
+    /// Runs everything up to a moment.
+    public func run(for duration: Duration) { run(until: now.advanced(by: duration)) }
+
+    /// Runs until the moment has come, or `isDone` says so: it is asked whenever time is about to pass.
+    func run(until end: MonotonicTime, or isDone: () -> Bool = { false }) {
+        while true {
+            if runOne() { continue }
+            if isDone() { return }
+            guard let next = timers.first?.time, next <= end else { break }
+            now = max(now, next)
+            fire()
+        }
+        now = max(now, end)
+    }
+
+    /// Runs what there is, timers included, until nothing is left, but no longer than `limit`.
+    func drain(_ limit: Duration) { run(until: now.advanced(by: limit)) }
+
+    /// Runs one job of those that could run now; returns whether there was one.
+    private func runOne() -> Bool {
+        while !ready.isEmpty {
+            let index = random.below(ready.count)
+            let executor = ready[index]
+            guard executor.canRun else {
+                leave(index)
+                continue
+            }
+            let outer = current
+            current = executor
+            count(executor.number)
+            executor.runFirst()
+            current = outer
+            return true
+        }
+        return false
+    }
+
+    /// Takes the timers of this moment out.
+    private func fire() {
+        while let timer = timers.first, timer.time <= now {
+            timers.removeFirst()
+            if let executor = timer.executor {
+                executor.post(timer.work)
+            } else {
+                count(0)
+                timer.work()
+            }
+        }
+    }
+
+    private func count(_ number: Int) {
+        stepCount += 1
+        digest = (digest ^ UInt64(truncatingIfNeeded: number) ^ UInt64(bitPattern: now.nanoseconds)) &* 0x100_0000_01b3
+    }
+
+    private func leave(_ index: Int) {
+        ready[index].isListed = false
+        ready[index] = ready[ready.count - 1]
+        ready.removeLast()
+    }
+
+    /// Lets everything else go on for a while inside of what runs now: its process stands still at this instruction.
+    func stall(_ process: SimulatedProcess, for duration: Duration) {
+        say("\(process.name) stalls for \(duration)")
+        let outer = current
+        current = nil
+        process.beginStall()
+        run(until: now.advanced(by: duration))
+        process.endStall()
+        current = outer
+    }
+
+    // MARK: - What is to happen
+
+    /// Has `work` run at a moment, on an executor or outside of all processes; in the order of the calls where the moments
+    /// are the same.
+    func at(_ time: MonotonicTime, on executor: SimulatedExecutor? = nil, _ work: @escaping @Sendable () -> Void) {
+        lastTimer += 1
+        timers.insert(Timer(time: max(time, now), number: lastTimer, executor: executor, work: work))
+    }
+
+    /// The same, after some time.
+    func after(_ time: Duration, on executor: SimulatedExecutor?, _ work: @escaping @Sendable () -> Void) {
+        at(now.advanced(by: time), on: executor, work)
+    }
+
+    /// Has `work` run after some time, outside of all processes.
+    public func after(_ time: Duration, _ work: @escaping @Sendable () -> Void) { after(time, on: nil, work) }
+
+    func list(_ executor: SimulatedExecutor) {
+        guard !executor.isListed else { return }
+        executor.isListed = true
+        ready.append(executor)
+    }
+
+    func nextExecutor() -> Int {
+        lastExecutor += 1
+        return lastExecutor
+    }
+
+    /// Tells `trace`, with the time.
+    public func say(_ text: @autoclosure () -> String) {
+        if let trace { trace("\(Double(now.nanoseconds / 1_000_000) / 1000) \(text())") }
+    }
+
+    // MARK: - Chance
+
+    /// A duration between two others.
+    func duration(_ range: ClosedRange<Duration>) -> Duration {
+        let least = range.lowerBound.wholeNanoseconds
+        return .nanoseconds(least + Int64(random.below(Int(range.upperBound.wholeNanoseconds - least) + 1)))
+    }
+}
+
+/// Elements of which the first by an order can be taken: a binary heap.
+struct Heap<Element> {
+    private var elements: [Element] = []
+    private let precedes: (Element, Element) -> Bool
+
+    init(_ precedes: @escaping (Element, Element) -> Bool) { self.precedes = precedes }
+
+    var first: Element? { elements.first }
+
+    mutating func insert(_ element: Element) {
+        elements.append(element)
+        var index = elements.count - 1
+        while index > 0, precedes(elements[index], elements[(index - 1) / 2]) {
+            elements.swapAt(index, (index - 1) / 2)
+            index = (index - 1) / 2
+        }
+    }
+
+    mutating func removeFirst() {
+        elements.swapAt(0, elements.count - 1)
+        elements.removeLast()
+        var index = 0
+        while true {
+            var least = index
+            for child in [2 * index + 1, 2 * index + 2] where child < elements.count {
+                if precedes(elements[child], elements[least]) { least = child }
+            }
+            if least == index { return }
+            elements.swapAt(index, least)
+            index = least
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import AffinityCore
+package import AffinityTesting
+
+/// Everything that is to happen in one run: chosen by a seed, and shortened when it goes wrong.
+package struct Plan: Sendable {
+    /// One thing that happens.
+    package enum Action: Sendable, Hashable {
+        case request(Request)
+        case crash(Int, losesDisk: Bool)
+        case start(Int)
+        case stop(Int)
+        case pause(Int)
+        case resume(Int)
+        case stall(Int, rate: Int)
+        case calendar(Int, milliseconds: Int)
+        case fillDisk(Int, Bool)
+        case failDisk(Int, rate: Int)
+        case failProducer(Int)
+        case cut(Int, Int)
+        case isolate(Int)
+        case cutLog(Int, Bool)
+        case cutTree(Int, Bool)
+        case delay(rate: Int)
+        case heal
+        case log(isAway: Bool)
+        case tree(isServing: Bool)
+        case lag(Int, Bool)
+        case loseAnswers(Int, areDone: Bool)
+        case failOver
+        case starve(Bool)
+        case foreign(Int)
+        case transaction
+        case endTransaction(commits: Bool)
+        case compact
+        case expire(Int)
+        case addNode
+    }
+
+    /// What a client asks.
+    package struct Request: Sendable, Hashable {
+        package enum Kind: Sendable, Hashable { case get, put, delete, add, putNew, putMatching, stale }
+
+        var number: Int
+        var kind: Kind
+        var key: Int
+        var node: Int
+        /// Whether it has an idempotency key, and is asked again until it is answered.
+        var isRepeated: Bool
+    }
+
+    package struct Step: Sendable, Hashable {
+        package var milliseconds: Int
+        package var action: Action
+    }
+
+    package var seed: UInt64
+    package var settings = SimulationSettings()
+    package var steps: [Step] = []
+    /// Whether the log is replayed in the end by nodes that have lost their disks.
+    package var isReplayed = false
+    /// How long nodes, requests and faults go on before everything is healed.
+    static let length = 15_000
+}
+
+extension Plan {
+    /// The kinds of faults, of which each run has some.
+    private enum Fault: CaseIterable {
+        case crash, wipe, stop, pause, stall, calendar, disk, producer, cut, isolate, log, logOfOne, tree, treeOfOne,
+            delay, lag, answers, failOver, starve, foreign, transaction, compact, expire, add
+    }
+
+    /// The plan of a seed.
+    package init(seed: UInt64) {
+        self.seed = seed
+        let random = SeededRandom(seed ^ 0x5eed)
+        settings.memstore = random.once(in: 3) ? .memory : .disk
+        settings.nodes = random.pick([2, 3, 3, 3])
+        settings.replicas = random.pick([1, 2, 2, 3])
+        settings.partitions = random.pick([1, 2, 2])
+        settings.loops = random.pick([1, 2])
+        isReplayed = random.once(in: 2)
+        addRequests(60 + random.below(80), random)
+        let kinds = Fault.allCases.filter { _ in random.once(in: 4) }
+        if !kinds.isEmpty {
+            for _ in 0..<(2 + random.below(10)) { add(random.pick(kinds), random) }
+        }
+        steps.sort { $0.milliseconds < $1.milliseconds }
+    }
+
+    private mutating func addRequests(_ count: Int, _ random: SeededRandom) {
+        // Often many at once: then they are on their way together.
+        let bursts = (0..<(1 + random.below(8))).map { _ in random.below(Self.length) }
+        let keys = 1 + random.below(4)
+        for number in 0..<count {
+            let time = random.once(in: 2) ? random.below(Self.length) : random.pick(bursts) + random.below(60)
+            let kinds: [Request.Kind] = [.get, .get, .put, .put, .delete, .putNew, .putMatching, .stale]
+            let key = random.below(keys)
+            // Counters have keys of their own.
+            let isCounter = key % 2 == 1
+            let kind = isCounter ? random.pick([.add, .add, .get]) : random.pick(kinds)
+            // The outcome of a request with a key may name a version that was foretold, if its condition failed.
+            let canRepeat = [.put, .delete, .add].contains(kind)
+            let request = Request(
+                number: number, kind: kind, key: key, node: random.below(settings.nodes),
+                isRepeated: canRepeat && (isCounter ? !random.once(in: 5) : random.once(in: 3)))
+            steps.append(Step(milliseconds: time, action: .request(request)))
+        }
+    }
+
+    private mutating func add(_ fault: Fault, _ random: SeededRandom) {
+        let node = random.below(settings.nodes)
+        let start = random.below(Self.length)
+        // Some are over before anybody has noticed, some last longer than a session.
+        let end = start + random.pick([5, 50, 500, 2_000, 4_000, 7_000]) + random.below(1_500)
+        func add(_ action: Action, _ time: Int) { steps.append(Step(milliseconds: time, action: action)) }
+        func during(_ begin: Action, _ finish: Action) {
+            add(begin, start)
+            add(finish, end)
+        }
+        switch fault {
+        case .crash: during(.crash(node, losesDisk: false), .start(node))
+        case .wipe: during(.crash(node, losesDisk: true), .start(node))
+        case .stop: during(.stop(node), .start(node))
+        case .pause: during(.pause(node), .resume(node))
+        case .stall: during(.stall(node, rate: random.pick([5, 50, 500])), .stall(node, rate: 0))
+        case .calendar:
+            during(.calendar(node, milliseconds: random.below(30_000) - 15_000), .calendar(node, milliseconds: 0))
+        case .disk:
+            if random.once(in: 2) {
+                during(.fillDisk(node, true), .fillDisk(node, false))
+            } else {
+                during(.failDisk(node, rate: random.pick([1, 5, 30])), .failDisk(node, rate: 0))
+            }
+        case .producer: add(.failProducer(node), start)
+        case .cut: during(.cut(node, random.below(settings.nodes)), .heal)
+        case .isolate: during(.isolate(node), .heal)
+        case .log: during(.log(isAway: true), .log(isAway: false))
+        case .logOfOne: during(.cutLog(node, true), .cutLog(node, false))
+        case .tree: during(.tree(isServing: false), .tree(isServing: true))
+        case .treeOfOne: during(.cutTree(node, true), .cutTree(node, false))
+        case .delay: during(.delay(rate: random.pick([2, 10, 50])), .delay(rate: 0))
+        case .lag: during(.lag(node, true), .lag(node, false))
+        case .answers: add(.loseAnswers(1 + random.below(3), areDone: random.once(in: 2)), start)
+        case .failOver: add(.failOver, start)
+        case .starve: during(.starve(true), .starve(false))
+        case .foreign: for _ in 0...random.below(4) { add(.foreign(random.below(2)), start + random.below(500)) }
+        case .transaction: during(.transaction, .endTransaction(commits: random.once(in: 2)))
+        case .compact: add(.compact, start)
+        case .expire: add(.expire(node), start)
+        case .add: add(.addNode, start)
+        }
+    }
+}

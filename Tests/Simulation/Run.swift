@@ -1,0 +1,381 @@
+import AffinityCore
+import AffinityTesting
+
+/// One run of a plan, and what its oracles say.
+package final class Run: @unchecked Sendable {
+    /// What has run, to see that it is worth its time.
+    package struct Tally: Sendable {
+        package var runs = 0
+        package var requests = 0
+        package var acknowledged = 0
+        package var reads = 0
+        package var faults = 0
+        package var steps = 0
+        package var simulated = Duration.zero
+
+        package init() {}
+
+        package static func += (a: inout Tally, b: Tally) {
+            a.runs += b.runs
+            a.requests += b.requests
+            a.acknowledged += b.acknowledged
+            a.reads += b.reads
+            a.faults += b.faults
+            a.steps += b.steps
+            a.simulated += b.simulated
+        }
+    }
+
+    let plan: Plan
+    let cluster: SimulatedCluster<Entries>
+    /// What clients asked and were told, by key.
+    private var histories: [String: [History<KeyValueModel>.Operation]] = [:]
+    /// The newest version that anybody was told of a key.
+    private var versions: [String: UInt64] = [:]
+    private var positions: [String: (position: [Int: Position], version: UInt64)] = [:]
+    private var moment: Int64 = 0
+    private var open = 0
+    package private(set) var tally = Tally()
+    /// What must not be: the first that was seen.
+    package private(set) var violation: String?
+
+    package init(_ plan: Plan, trace: ((String) -> Void)? = nil) throws {
+        self.plan = plan
+        cluster = try SimulatedCluster(Entries.self, settings: plan.settings, seed: plan.seed)
+        cluster.simulation.trace = trace
+    }
+
+    /// A number that depends on everything that has run, and its order.
+    package var digest: UInt64 { cluster.simulation.digest }
+
+    /// Runs the plan, heals everything, and looks whether all is well.
+    package func run() {
+        cluster.run(for: .seconds(2))
+        var last = 0
+        for step in plan.steps {
+            cluster.run(for: .milliseconds(step.milliseconds - last))
+            last = step.milliseconds
+            take(step.action)
+            if cluster.violation != nil { break }
+        }
+        cluster.run(for: .milliseconds(max(0, Plan.length - last)))
+        heal()
+        check()
+        tally.runs = 1
+        tally.steps = cluster.simulation.stepCount
+        tally.simulated = .nanoseconds(cluster.simulation.now.nanoseconds)
+        cluster.end()
+    }
+
+    private func fail(_ reason: @autoclosure () -> String) {
+        if violation != nil { return }
+        let found = reason()
+        violation = found
+        cluster.simulation.say(found)
+    }
+
+    // MARK: - Actions
+
+    private func name(_ node: Int) -> String { "n\(node % cluster.nodes.count + 1)" }
+
+    private func take(_ action: Plan.Action) {
+        if case .request(let request) = action { return send(request) }
+        tally.faults += 1
+        let random = SeededRandom(plan.seed ^ UInt64(tally.faults))
+        switch action {
+        case .request: break
+        case .crash(let node, let losesDisk): cluster.crash(name(node), losesDisk: losesDisk)
+        case .start(let node): start(name(node))
+        case .stop(let node): cluster.stop(name(node), patience: .seconds(3))
+        case .pause(let node): cluster.pause(name(node))
+        case .resume(let node): cluster.resume(name(node))
+        case .stall(let node, let rate): cluster.stall(name(node), onceIn: rate)
+        case .calendar(let node, let error): cluster.setCalendar(name(node), off: .milliseconds(error))
+        case .fillDisk(let node, let isFull): cluster.fillDisk(name(node), isFull)
+        case .failDisk(let node, let rate): cluster.failDisk(name(node), onceIn: rate)
+        case .failProducer(let node): cluster.failProducer(name(node))
+        case .cut(let from, let to): if from != to { cluster.cut(from: name(from), to: name(to)) }
+        case .isolate(let node):
+            for other in cluster.nodes where other != name(node) {
+                cluster.cut(from: other, to: name(node))
+                cluster.cut(from: name(node), to: other)
+            }
+            cluster.cutFromLog(name(node), true)
+            cluster.cutFromTree(name(node), true)
+        case .cutLog(let node, let isCut): cluster.cutFromLog(name(node), isCut)
+        case .cutTree(let node, let isCut): cluster.cutFromTree(name(node), isCut)
+        case .delay(let rate): cluster.delayMessages(onceIn: rate)
+        case .heal: cluster.heal()
+        case .log(let isAway): cluster.log.isAway = isAway
+        case .tree(let isServing): cluster.setTree(isServing: isServing)
+        case .lag(let node, let isLagging): cluster.lagTree(name(node), isLagging)
+        case .loseAnswers(let count, let areDone): cluster.loseTreeAnswers(count, areDone: areDone)
+        case .failOver: cluster.log.failOver(3)
+        case .starve(let isStarved): cluster.log.starve(isStarved)
+        case .foreign(let key): cluster.writeForeign("f\(key)", Array("\(tally.faults)".utf8), to: "main")
+        case .transaction:
+            cluster.writeForeign("t", Array("\(tally.faults)".utf8), to: random.pick(["main", "twins"]), isOpen: true)
+        case .endTransaction(let commits): cluster.log.endForeign(commits: commits)
+        case .compact: cluster.log.compact()
+        case .expire(let node): cluster.expireSession(of: name(node))
+        case .addNode: start("n\(cluster.nodes.count + 1)")
+        }
+    }
+
+    private func start(_ node: String) {
+        do { try cluster.start(node) } catch { fail("\(node) cannot be started: \(error)") }
+    }
+
+    // MARK: - Requests
+
+    /// Moments of a history: each is after all before it.
+    private func next() -> MonotonicTime {
+        moment += 1
+        return MonotonicTime(nanoseconds: moment)
+    }
+
+    private func send(_ request: Plan.Request) {
+        let key = request.key % 2 == 1 ? "n\(request.key)" : "k\(request.key)"
+        tally.requests += 1
+        if request.kind == .get { return get(key, request.node) }
+        if request.kind == .stale { return readStale(key, request.node) }
+        var change = Change(key: key, action: .put(Array("\(request.number)".utf8)))
+        var input = KeyValueModel.Input(.put(Array("\(request.number)".utf8)))
+        switch request.kind {
+        case .delete: (change.action, input.action) = (.delete, .delete)
+        case .add:
+            let number = Int64(1 + request.number % 7)
+            (change.action, input.action) = (.add(number), .add(number))
+        case .putNew: (change.isNew, input.noneMatch) = (true, .any)
+        case .putMatching:
+            let version = versions[key] ?? 1
+            (change.match, input.match) = (version, .versions([Version(version)]))
+        default: break
+        }
+        let attempt = Attempt(change: change, input: input, call: next(), request: request)
+        open += 1
+        self.attempt(attempt, request.node, 0)
+    }
+
+    private struct Attempt: Sendable {
+        var change: Change
+        var input: KeyValueModel.Input
+        var call: MonotonicTime
+        var request: Plan.Request
+    }
+
+    private func attempt(_ attempt: Attempt, _ node: Int, _ count: Int) {
+        var envelope = Envelope()
+        if attempt.request.isRepeated {
+            envelope.idempotency = IdempotencyKey("r\(attempt.request.number)", digest: [1])
+        }
+        let (change, sent) = (attempt.change, envelope)
+        cluster.simulation.say("\(attempt.request.number): \(attempt.input) of \(change.key) to \(name(node))")
+        ask(node) { service throws(AskError) in
+            try await service.commit(change, sent)
+        } then: { [self] result in
+            cluster.simulation.say("\(attempt.request.number): \(result.map { "\($0)" } ?? "no answer")")
+            answer(attempt, result, node, count)
+        }
+    }
+
+    /// Asks a node; a client does not wait for ever.
+    ///
+    /// - Parameter then: gets the answer, or `nil` if none came.
+    private func ask<Reply: Sendable>(
+        _ node: Int, _ body: @escaping @Sendable (Service<Entries>) async throws(AskError) -> Reply,
+        then: @escaping @Sendable (Result<Reply, AskError>?) -> Void
+    ) {
+        let waiting = Waiting()
+        open += 1
+        let end = { @Sendable [self] (result: Result<Reply, AskError>?) in
+            guard waiting.end() else { return }
+            open -= 1
+            then(result)
+        }
+        cluster.ask(name(node), body).then(end)
+        cluster.simulation.after(.seconds(7)) { end(nil) }
+    }
+
+    private func answer(
+        _ attempt: Attempt, _ result: Result<Commit<Change.Reply>, AskError>?, _ node: Int, _ count: Int
+    ) {
+        let outcome: History<KeyValueModel>.Outcome
+        switch result {
+        case .success(let commit):
+            tally.acknowledged += 1
+            guard let reply = reply(attempt.change, commit) else {
+                open -= 1
+                return fail("torn: \(attempt.change.key) differs from its twin")
+            }
+            note(attempt.change.key, commit)
+            outcome = .ok(reply)
+        case .failure(let error) where error.outcome == .rejected: outcome = .ok(.refused)
+        case .failure(let error) where error.outcome == .notApplied && !attempt.request.isRepeated: outcome = .failed
+        default:
+            if attempt.request.isRepeated, count < 8 {
+                cluster.simulation.after(.milliseconds(300)) { [self] in self.attempt(attempt, node + 1, count + 1) }
+                return
+            }
+            outcome = .unknown
+        }
+        open -= 1
+        histories[attempt.change.key, default: []].append(
+            .init("c\(attempt.request.number)", attempt.input, from: attempt.call, to: next(), outcome))
+    }
+
+    private func reply(_ change: Change, _ commit: Commit<Change.Reply>) -> KeyValueModel.Reply? {
+        // An answer that is repeated may tell a version that the entry no longer has.
+        let version = commit.version == .none || commit.isReplay ? nil : commit.version
+        switch commit.reply {
+        case .done where change.action == .delete: return .deleted
+        case .done(let isNew): return .written(version, isNew: isNew)
+        case .sum(let value): return .sum(Int64(String(decoding: value, as: UTF8.self)) ?? .min, version)
+        case .absent: return .absent
+        case .failed(let version): return .conditionFailed(version.map { Version($0) })
+        case .torn: return nil
+        }
+    }
+
+    /// Keeps what later requests of the key are made with.
+    private func note(_ key: String, _ commit: Commit<Change.Reply>) {
+        let version = commit.version.rawValue
+        guard version > versions[key] ?? 0 else { return }
+        versions[key] = version
+        let reached = commit.reached
+        positions[key] = ([reached.partition.number: reached.position], version)
+    }
+
+    private func get(_ key: String, _ node: Int) {
+        let call = next()
+        ask(node) { service throws(AskError) in
+            try await service.read(Look(key: key))
+        } then: { [self] result in
+            guard case .success(let answer) = result else { return }
+            tally.reads += 1
+            let seen = answer.reply
+            if seen.isTorn { fail("torn: \(key) differs from its twin") }
+            let reply = seen.value.map { KeyValueModel.Reply.value($0, Version(seen.version)) } ?? .absent
+            cluster.simulation.say("GET \(key) from \(name(node)): \(reply)")
+            histories[key, default: []].append(.init("reader", .get, from: call, to: next(), .ok(reply)))
+        }
+    }
+
+    /// A read that may be old, but not older than what its client has seen.
+    private func readStale(_ key: String, _ node: Int) {
+        guard let (position, version) = positions[key] else { return get(key, node) }
+        let envelope = Envelope(positions: position, staleness: .seconds(1))
+        ask(node) { service throws(AskError) in
+            try await service.read(Look(key: key), envelope)
+        } then: { [self] result in
+            guard case .success(let answer) = result else { return }
+            tally.reads += 1
+            if answer.reply.isTorn {
+                fail("torn: \(key) on \(name(node)), or its master, differs from its twin: \(answer)")
+            }
+            if answer.reply.value != nil, answer.reply.version < version {
+                fail("stale: a read of \(key) at \(position) found version \(answer.reply.version), not \(version)")
+            }
+        }
+    }
+
+    // MARK: - The end
+
+    /// Ends all faults, and gives the cluster some time to be well again.
+    private func heal() {
+        if violation != nil || cluster.violation != nil { return }
+        cluster.heal()
+        for node in cluster.nodes where !cluster.running.contains(node) { start(node) }
+        if !settle() { return fail("stuck: the cluster is not well again: \(shown)") }
+        if !cluster.run(atMost: .seconds(30), until: { open == 0 }) { fail("stuck: \(open) requests have no answer") }
+        // And it goes on: everything that anybody was told is there.
+        for key in histories.keys.sorted() {
+            let before = tally.reads
+            // A node may be about to stop.
+            for attempt in 0..<3 where tally.reads == before {
+                get(key, before + attempt)
+                cluster.run(atMost: .seconds(10)) { open == 0 }
+            }
+            if tally.reads == before { fail("stuck: \(key) cannot be read") }
+        }
+    }
+
+    /// Waits until every partition has a master and level standbys, and nothing moves.
+    private func settle() -> Bool {
+        for _ in 0..<120 {
+            cluster.run(for: .milliseconds(500))
+            if cluster.isSettled() { return true }
+        }
+        return false
+    }
+
+    private var shown: String {
+        cluster.running.map { node in
+            "\(node): "
+                + cluster.status(of: node).map { "\($0.state) \($0.position) \($0.reason ?? "")" }.joined(
+                    separator: ", ")
+        }.joined(separator: "; ") + "; assignment: \(cluster.tree("/simulated/keyspaces/kv/assignment") ?? "none")"
+    }
+
+    private func check() {
+        if let found = cluster.violation { fail(found) }
+        for (key, operations) in histories.sorted(by: { $0.key < $1.key }) where violation == nil {
+            switch History(KeyValueModel(isRewritten: true), operations).check(limit: 2_000_000) {
+            case .linearizable, .undecided: break
+            case .violated(let found): fail("history of \(key): \(found)")
+            }
+        }
+        if violation == nil { compareReplicas() }
+        if violation == nil, plan.isReplayed { replay() }
+    }
+
+    /// Everything that the replicas of a partition have, byte for byte.
+    private func compareReplicas() {
+        // The last commands are covered, and standbys have read that.
+        cluster.run(for: .seconds(3))
+        _ = settle()
+        for partition in 0..<plan.settings.partitions {
+            let found = cluster.entries(of: partition).map { ($0.key, shown($0.value)) }.sorted { $0.0 < $1.0 }
+            for (node, entries) in found.dropFirst() where entries != found[0].1 {
+                fail("replicas: partition \(partition) differs: \(found[0].0) has \(found[0].1), \(node) \(entries)")
+            }
+        }
+    }
+
+    private func shown(_ stores: [[(key: [UInt8], entry: StoredEntry)]]) -> String {
+        stores.map { store in
+            store.map { entry in
+                "\(String(decoding: entry.key.filter { $0 >= 32 }, as: UTF8.self))="
+                    + "\(String(decoding: entry.entry.value.prefix(40), as: UTF8.self))@\(entry.entry.version)"
+                    + "t\(entry.entry.time.milliseconds)"
+            }.joined(separator: " ")
+        }.joined(separator: " | ")
+    }
+
+    /// What the log makes of an empty node, compacted too, is what the nodes had.
+    private func replay() {
+        let before = (0..<plan.settings.partitions).map {
+            cluster.entries(of: $0).sorted { $0.key < $1.key }.first?.value
+        }
+        cluster.log.compact()
+        for node in cluster.running { cluster.crash(node, losesDisk: true) }
+        for node in cluster.nodes { start(node) }
+        if !settle() { return fail("stuck: the cluster does not come back from its log: \(shown)") }
+        for (partition, entries) in before.enumerated() {
+            guard let entries else { continue }
+            for (node, found) in cluster.entries(of: partition) where shown(found) != shown(entries) {
+                fail("replay: partition \(partition) of \(node): \(shown(found)), and was \(shown(entries))")
+            }
+        }
+    }
+}
+
+/// Whether one of two that may end something has done so.
+private final class Waiting: @unchecked Sendable {
+    private var isOver = false
+
+    func end() -> Bool {
+        defer { isOver = true }
+        return !isOver
+    }
+}
