@@ -77,6 +77,7 @@ package final class ServiceProcess: Sendable {
 package enum Programs {
     package static let keyValue = path("KeyValue")
     package static let counter = path("Counter")
+    package static let affinity = path("affinity")
 
     /// The test bundle is the process that runs, or an argument of it.
     private static func path(_ name: String) -> String {
