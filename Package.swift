@@ -146,7 +146,7 @@ let package = Package(
             "IntegrationTests",
             [
                 "Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "KeyValue", "Counter",
-                "AffinityTestSupport",
+                "affinity", "AffinityTestSupport",
             ]),
         // Starts the programs and does to them what machines do.
         tests(

@@ -34,10 +34,10 @@ final class LatePeerLink: PeerLink {
     func set(_ link: any PeerLink) { late.set(link) }
 
     func ask(
-        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime, withdrawal: Withdrawal?
     ) async throws(PeerError) -> [UInt8] {
         guard let link = late.value else { throw PeerError(.unreachable, isNotSent: true, "the node does not run") }
-        return try await link.ask(peer, type, body, deadline: deadline)
+        return try await link.ask(peer, type, body, deadline: deadline, withdrawal: withdrawal)
     }
 
     func answer(

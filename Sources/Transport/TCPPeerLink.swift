@@ -85,26 +85,31 @@ public final class TCPPeerLink: PeerLink {
 extension TCPPeerLink {
     /// Sends a request and returns what the peer's handler for `type` answers.
     ///
-    /// When the task is cancelled the peer is told, and the call throws `lost` at once.
+    /// When the task is cancelled, or the request is withdrawn, the peer is told, and the call throws `lost` at once.
     ///
     /// - Throws: `PeerError`, which says whether the peer may have acted.
     public func ask(
-        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime, withdrawal: Withdrawal?
     ) async throws(PeerError) -> [UInt8] {
         guard deadline > context.clock.monotonic else {
             throw PeerError(.deadline, isNotSent: true, "the deadline of a request to \(peer) has passed")
         }
-        guard !Task.isCancelled else {
+        guard !Task.isCancelled, withdrawal?.isWithdrawn != true else {
             throw PeerError(.lost, isNotSent: true, "the request to \(peer) was cancelled")
         }
-        guard let loop = current else { return try await askFromElsewhere(peer, type, body, deadline) }
+        guard let loop = current else { return try await askFromElsewhere(peer, type, body, deadline, withdrawal) }
         let connection = try loop.connection(to: peer)
         let id = try connection.reserve(type, body)
         return try await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
                 // A task without isolation and preference may have left the loop's thread.
-                if loop.loop.isCurrent { return connection.send(id, type, body, deadline, continuation) }
-                loop.loop.post { connection.send(id, type, body, deadline, continuation) }
+                if loop.loop.isCurrent {
+                    connection.send(id, type, body, deadline, continuation)
+                } else {
+                    loop.loop.post { connection.send(id, type, body, deadline, continuation) }
+                }
+                // After it was sent, and so it is on the loop. An id is never given twice.
+                withdrawal?.onWithdraw { loop.loop.post { connection.cancel(id) } }
             }
         } onCancel: {
             // Later, even on this thread: the continuation is there by then.
@@ -120,11 +125,14 @@ extension TCPPeerLink {
     }
 
     private func askFromElsewhere(
-        _ peer: PeerAddress, _ type: String, _ body: [UInt8], _ deadline: MonotonicTime
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], _ deadline: MonotonicTime, _ withdrawal: Withdrawal?
     ) async throws(PeerError) -> [UInt8] {
         let call = DistantCall(next())
         return try await withTaskCancellationHandler {
-            await withUnsafeContinuation { call.post(peer, type, body, deadline, $0) }
+            await withUnsafeContinuation {
+                call.post(peer, type, body, deadline, $0)
+                withdrawal?.onWithdraw { call.cancel() }
+            }
         } onCancel: {
             call.cancel()
         }.get()

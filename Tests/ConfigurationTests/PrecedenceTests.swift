@@ -25,6 +25,7 @@ import Testing
         #expect(all.mistakes.isEmpty)
         #expect(example(arguments: ["--node.id=x=y"]).mistakes.count == 1)
         #expect(example(environment: ["HOME": "/root", "AFFINITY": "x"]).mistakes.isEmpty)
+        #expect(example(environment: ["AFFINITY_ADMIN": "http://127.0.0.1:8079"]).mistakes.isEmpty)
     }
 
     @Test func readsEveryTypeFromTheFile() {

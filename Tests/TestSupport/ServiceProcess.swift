@@ -38,6 +38,17 @@ package final class ServiceProcess: Sendable {
     /// The arguments that make a node listen at a free port.
     package static let listeners = ["--gateway.listeners", "http://127.0.0.1:0"]
 
+    /// Where it listens for operators, if it is told to; `operators` are the arguments for a free port.
+    package var adminPort: Int {
+        get throws {
+            let line = try child.line(within: patience) { $0.message == "listening for operators" }
+            let port = line.fields["address"]?.split(separator: ":").last.flatMap { Int($0) }
+            guard let port else { throw Failure("no port in \(line.text)") }
+            return port
+        }
+    }
+    package static let operators = ["--admin.listeners", "http://127.0.0.1:0"]
+
     /// A new connection.
     package func connect(timeout: Int? = nil) throws -> HTTPClient {
         try HTTPClient(port: port, timeout: timeout ?? self.timeout)
@@ -66,6 +77,7 @@ package final class ServiceProcess: Sendable {
 package enum Programs {
     package static let keyValue = path("KeyValue")
     package static let counter = path("Counter")
+    package static let affinity = path("affinity")
 
     /// The test bundle is the process that runs, or an argument of it.
     private static func path(_ name: String) -> String {

@@ -26,6 +26,45 @@ import Testing
         }
     }
 
+    @Test(arguments: [true, false]) func aWithdrawnRequestIsOverAtOnceAndTheHandlerIsTold(_ onLoop: Bool) async throws {
+        try await withPair { pair in
+            let gate = Gate()
+            pair.b.answer("wait") { _, _ throws(PeerError) in
+                await gate.pass()
+                return []
+            }
+            let withdrawal = Withdrawal()
+            let task = Task(executorPreference: onLoop ? pair.aLoops.loops[0] : nil) {
+                try await failure {
+                    try await pair.a.ask(pair.address, "wait", [], deadline: .never, withdrawal: withdrawal)
+                }
+            }
+            try await gate.waitForVisitors(1)
+            withdrawal.withdraw()
+            let error = try await task.value
+            #expect(error.code == .lost && !error.isNotSent && !task.isCancelled)
+            try await gate.waitForCancelled(1)
+            let again = try await failure {
+                try await pair.a.ask(pair.address, "wait", [], deadline: .never, withdrawal: withdrawal)
+            }
+            #expect(again.code == .lost && again.isNotSent)
+        }
+    }
+
+    @Test func aRequestThatIsAnsweredIsWithdrawnInVain() async throws {
+        try await withPair { pair in
+            pair.b.answer("echo") { request, _ throws(PeerError) in request }
+            for number in 0..<100 as Range<UInt8> {
+                let withdrawal = Withdrawal()
+                let answer = try await pair.a.ask(
+                    pair.address, "echo", [number], deadline: .never, withdrawal: withdrawal)
+                #expect(answer == [number])
+                // The place of the former request is the next one's.
+                withdrawal.withdraw()
+            }
+        }
+    }
+
     @Test func whoIsCancelledBeforeIsNotSent() async throws {
         try await withPair { pair in
             let task = Task {

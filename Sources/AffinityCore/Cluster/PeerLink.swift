@@ -22,11 +22,12 @@ public struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
 public protocol PeerLink: Sendable {
     /// Sends a request and returns what the peer's handler for `type` answers.
     ///
-    /// When the task is cancelled the peer is told, and the call throws at once.
+    /// When the task is cancelled, or the request is withdrawn, the peer is told, and the call throws `lost` at once.
     ///
+    /// - Parameter withdrawal: takes the request back from elsewhere.
     /// - Throws: `PeerError`, which says whether the peer may have acted.
     func ask(
-        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime, withdrawal: Withdrawal?
     ) async throws(PeerError) -> [UInt8]
 
     /// Names what answers requests of a type. To be called before the first can come, once for each type.
@@ -36,6 +37,17 @@ public protocol PeerLink: Sendable {
     func answer(
         _ type: String,
         _ body: @escaping @Sendable (_ request: [UInt8], _ deadline: MonotonicTime) async throws(PeerError) -> [UInt8])
+}
+
+extension PeerLink {
+    /// Sends a request that nobody but its task takes back.
+    ///
+    /// - Throws: `PeerError`, which says whether the peer may have acted.
+    public func ask(
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+    ) async throws(PeerError) -> [UInt8] {
+        try await ask(peer, type, body, deadline: deadline, withdrawal: nil)
+    }
 }
 
 /// Why a request got no answer.

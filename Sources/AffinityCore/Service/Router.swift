@@ -1,7 +1,8 @@
 /// Finds the master of a partition on whatever node it is, and asks again where that is safe.
 ///
 /// *Not applied* is asked again within the deadline, *unknown* only under an idempotency key. While a partition has no
-/// master its requests are held. Called by `Service`; calls `PeerLink`. Can be used on any thread.
+/// master its requests are held, and what can be asked again does not wait for a master that has a follower. Called by
+/// `Service`; calls `PeerLink`. Can be used on any thread.
 @usableFromInline final class Router: Sendable {
     private let keyspace: String
     private let node: NodeID
@@ -9,6 +10,7 @@
     private let link: any PeerLink
     private let clock: any NodeClock
     let held: HeldRequests
+    let sent: SentRequests
 
     /// The name of the requests between nodes that carry messages.
     static let requestType = "ask"
@@ -28,7 +30,12 @@
         let held = HeldRequests(
             partitions: partitions, count: routing.heldRequests, bytes: routing.heldBytes, executor: executor)
         self.held = held
-        table.observe(keyspace) { held.wake($0) }
+        let sent = SentRequests(partitions: partitions)
+        self.sent = sent
+        table.observe(keyspace) { [table] numbers in
+            held.wake(numbers)
+            for number in numbers { sent.move(number, to: table[PartitionID(keyspace: keyspace, number: number)]) }
+        }
     }
 
     /// Where a request goes that is not for a master of this node.
@@ -37,9 +44,23 @@
         var deadline: MonotonicTime
         /// What the message weighs while it is held.
         var bytes: Int
+        /// Whether it may be asked again when it is unknown what became of it: a query, or a command with a key.
         var isIdempotent: Bool
         /// Whether a former try has left it unknown whether the command is applied.
         var isUnknown = false
+    }
+
+    /// Whom a request is sent to.
+    struct Master: Sendable {
+        var address: PeerAddress
+        /// The grant that it is master under.
+        var grant: UInt64
+
+        /// Whether another node has followed. Under the same grant, or on the same node, an answer may come yet.
+        func isOvertaken(by latest: RoutingTable.Route) -> Bool {
+            guard let other = latest.master else { return false }
+            return latest.grant > grant && other.node != address.node
+        }
     }
 
     /// Tries a master of this node, or the node that has it, until one has answered or the deadline has passed.
@@ -49,7 +70,7 @@
     ///   - remote: asks another node.
     func route<Reply: Sendable>(
         _ path: Path, local: () async throws(AskError) -> Reply?,
-        remote: (PeerAddress) async throws(AskError) -> Reply
+        remote: (Master) async throws(AskError) -> Reply
     ) async throws(AskError) -> Reply {
         let number = path.partition.number
         var isUnknown = path.isUnknown
@@ -59,7 +80,10 @@
             var latest = path.deadline
             do throws(AskError) {
                 if let reply = try await local() { return reply }
-                if let master = table[path.partition].master, master.node != node { return try await remote(master) }
+                let route = table[path.partition]
+                if let address = route.master, address.node != node {
+                    return try await remote(Master(address: address, grant: route.grant))
+                }
             } catch {
                 isUnknown = isUnknown || error.outcome == .unknown
                 guard error.isElsewhere || (error.outcome == .unknown && path.isIdempotent) else {
@@ -88,15 +112,24 @@
 
     // MARK: - Asking
 
-    /// Asks another node to run a message.
+    /// Asks another node to run a message; if it may be asked again, only until another node is master.
     ///
     /// - Parameter mayWrite: whether the outcome is unknown when no answer comes.
     func ask(
-        _ peer: PeerAddress, _ request: ForwardedRequest, deadline: MonotonicTime, mayWrite: Bool
+        _ master: Master, _ request: ForwardedRequest, _ path: Path, mayWrite: Bool
     ) async throws(AskError) -> ForwardedAnswer {
+        let withdrawal = path.isIdempotent ? Withdrawal() : nil
+        if let withdrawal {
+            sent.add(withdrawal, path.partition.number, master)
+            // What had changed before that took back the requests of others only.
+            if master.isOvertaken(by: table[path.partition]) { withdrawal.withdraw() }
+        }
+        defer { if let withdrawal { sent.remove(withdrawal, path.partition.number) } }
+        let peer = master.address
         let answered: [UInt8]
         do throws(PeerError) {
-            answered = try await link.ask(peer, Self.requestType, request.bytes, deadline: deadline)
+            answered = try await link.ask(
+                peer, Self.requestType, request.bytes, deadline: path.deadline, withdrawal: withdrawal)
         } catch { throw Self.error(error, mayWrite) }
         let answer: ForwardedAnswer
         do throws(CBORError) { answer = try ForwardedAnswer(bytes: answered) } catch {

@@ -168,8 +168,8 @@ public final class Service<P: Partition>: Sendable {
         try await router.route(path) { () async throws(AskError) -> Void? in
             guard replica.serves.isSet else { return nil }
             return try await replica.tell(command, envelope)
-        } remote: { peer throws(AskError) in
-            _ = try await router.ask(peer, request, deadline: path.deadline, mayWrite: true)
+        } remote: { master throws(AskError) in
+            _ = try await router.ask(master, request, path, mayWrite: true)
         }
     }
 
@@ -232,8 +232,8 @@ public final class Service<P: Partition>: Sendable {
         return try await router.route(path) { [own] () async throws(AskError) -> Commit<C.Reply>? in
             guard replica.serves.isSet else { return nil }
             return try await replica.commit(command, own)
-        } remote: { peer throws(AskError) in
-            let answer = try await router.ask(peer, request, deadline: path.deadline, mayWrite: true)
+        } remote: { [path] master throws(AskError) in
+            let answer = try await router.ask(master, request, path, mayWrite: true)
             return Commit(
                 reply: try Forwarding.decode(C.Reply.self, answer.reply, outcome: .unknown),
                 version: Version(answer.version), reached: answer.reached(replica.id), isReplay: answer.isReplay)
@@ -255,8 +255,8 @@ public final class Service<P: Partition>: Sendable {
         return try await router.route(path) { [own] () async throws(AskError) -> Answer<Q.Reply>? in
             guard replica.serves.isSet else { return nil }
             return try await replica.read(query, own)
-        } remote: { peer throws(AskError) in
-            let answer = try await router.ask(peer, request, deadline: path.deadline, mayWrite: false)
+        } remote: { master throws(AskError) in
+            let answer = try await router.ask(master, request, path, mayWrite: false)
             return Answer(
                 reply: try Forwarding.decode(Q.Reply.self, answer.reply), reached: answer.reached(replica.id))
         }

@@ -9,7 +9,7 @@ final class ClusterRig: Sendable {
     let executor = ManualExecutor()
     let tree = InMemoryTree(timeout: .seconds(4))
     let log: InMemoryChangeLog
-    let network = Network()
+    let network: Network
     let partitions: Int
     let replicas: Int
     private let all = Mutex<[String: ClusterNode]>([:])
@@ -18,6 +18,7 @@ final class ClusterRig: Sendable {
 
     init(_ keyspace: String, partitions: Int = 4, replicas: Int = 2) {
         self.keyspace = keyspace
+        network = Network(executor)
         self.partitions = partitions
         self.replicas = replicas
         log = InMemoryChangeLog(clock: executor.clock, isExclusive: false, tellsForgotten: false)
@@ -164,17 +165,36 @@ final class Network: Sendable {
 
     private let handlers = Mutex<[NodeID: [String: Handler]]>([:])
 
+    private let silent = Mutex<Set<NodeID>>([])
+    private let executor: ManualExecutor
+
+    init(_ executor: ManualExecutor) { self.executor = executor }
+
     func link(of node: NodeID) -> any PeerLink { Link(network: self, node: node) }
 
     func remove(_ node: NodeID) { handlers.withLock { $0[node] = nil } }
+
+    /// From now on a node takes what is sent to it, and says nothing.
+    func silence(_ node: NodeID) { silent.withLock { _ = $0.insert(node) } }
+
+    private func say(nothing deadline: MonotonicTime, _ withdrawal: Withdrawal?) async -> PeerError {
+        let (silence, end) = AsyncStream<Void>.makeStream()
+        executor.schedule(at: deadline) { end.finish() }
+        withdrawal?.onWithdraw { end.finish() }
+        for await _ in silence {}
+        return PeerError(.lost, isNotSent: false, "silence")
+    }
 
     private struct Link: PeerLink {
         let network: Network
         let node: NodeID
 
         func ask(
-            _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+            _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime, withdrawal: Withdrawal?
         ) async throws(PeerError) -> [UInt8] {
+            if network.silent.withLock({ $0.contains(peer.node) }) {
+                throw await network.say(nothing: deadline, withdrawal)
+            }
             guard let handler = network.handlers.withLock({ $0[peer.node]?[type] }) else {
                 throw PeerError(.unreachable, isNotSent: true, "\(peer) is not there")
             }

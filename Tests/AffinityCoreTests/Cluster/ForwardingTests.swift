@@ -111,18 +111,35 @@ import Testing
 
     // MARK: - Asking again
 
-    /// A link that answers as the test says, one answer for each request.
+    /// A link that answers as the test says, one answer for each request, `nil` being silence; and what there is around it.
     private final class ScriptedLink: PeerLink {
-        private let answers: Box<[Result<[UInt8], PeerError>]>
-        let asked = Box(0)
+        let executor = ManualExecutor()
+        let table = RoutingTable()
+        private let answers: Box<[Result<[UInt8], PeerError>?]>
+        let peers = Box<[String]>([])
+        var asked: Int { peers.value.count }
 
-        init(_ answers: [Result<[UInt8], PeerError>]) { self.answers = Box(answers) }
+        init(_ answers: [Result<[UInt8], PeerError>?]) { self.answers = Box(answers) }
 
         func ask(
-            _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+            _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime, withdrawal: Withdrawal?
         ) async throws(PeerError) -> [UInt8] {
-            asked.change { $0 += 1 }
-            return try answers.change { $0.count > 1 ? $0.removeFirst() : $0[0] }.get()
+            peers.change { $0.append(peer.node.description) }
+            if let answer = answers.change({ $0.count > 1 ? $0.removeFirst() : $0[0] }) { return try answer.get() }
+            let (silence, end) = AsyncStream<Void>.makeStream()
+            executor.schedule(at: deadline) { end.finish() }
+            withdrawal?.onWithdraw { end.finish() }
+            for await _ in silence {}
+            let isWithdrawn = withdrawal?.isWithdrawn ?? false
+            throw PeerError(isWithdrawn ? .lost : .deadline, isNotSent: false, "silence")
+        }
+
+        /// Another node is master now, or the same one again, or none.
+        func move(_ keyspace: String, to node: String?, grant: UInt64) {
+            table.update(
+                keyspace,
+                [0: .init(master: node.map { PeerAddress(node: NodeID($0), host: "there", port: 1) }, grant: grant)])
+            executor.run()
         }
 
         func answer(
@@ -132,32 +149,39 @@ import Testing
         ) {}
     }
 
+    /// A node whose only partition has its master on `n2`, under grant 1.
+    private func service(_ keyspace: String, _ link: ScriptedLink) throws -> Service<Ledger> {
+        link.move(keyspace, to: "n2", grant: 1)
+        var environment = PartitionEnvironment(
+            node: NodeID("n1"), clock: link.executor.clock, random: { 1 }, memstores: KeptMemStores(),
+            log: InMemoryChangeLog(clock: link.executor.clock), coordinator: HandCoordinator(), report: { _ in })
+        environment.routing = .init(table: link.table, link: link)
+        return try Service(
+            keyspace, Ledger.self, partitions: 1, on: [link.executor], environment, services: ServiceRegistry())
+    }
+
     private func send(
         _ keyspace: String, _ link: ScriptedLink, idempotency: IdempotencyKey? = nil
     ) throws -> (Answered<Commit<[String]>>, ManualExecutor) {
-        let executor = ManualExecutor()
-        let table = RoutingTable()
-        let node = PeerAddress(node: NodeID("n2"), host: "there", port: 1)
-        table.update(keyspace, [0: .init(master: node, grant: 1)])
-        var environment = PartitionEnvironment(
-            node: NodeID("n1"), clock: executor.clock, random: { 1 }, memstores: KeptMemStores(),
-            log: InMemoryChangeLog(clock: executor.clock), coordinator: HandCoordinator(), report: { _ in })
-        environment.routing = .init(table: table, link: link)
-        let service = try Service(
-            keyspace, Ledger.self, partitions: 1, on: [executor], environment, services: ServiceRegistry())
-        let answered = executor.start { () throws(AskError) in
+        let service = try service(keyspace, link)
+        let answered = link.executor.start { () throws(AskError) in
             try await service.commit(Steps(.get("a")), Envelope(idempotency: idempotency))
         }
-        return (answered, executor)
+        return (answered, link.executor)
+    }
+
+    private func read(_ keyspace: String, _ link: ScriptedLink) throws -> Answered<String?> {
+        let service = try service(keyspace, link)
+        return link.executor.start { () throws(AskError) in try await service.ask(Peek("a")) }
     }
 
     private func answer(_ error: AskError) throws -> Result<[UInt8], PeerError> {
         .success(try ForwardedAnswer(error).bytes())
     }
 
-    private func reply() throws -> Result<[UInt8], PeerError> {
+    private func reply(_ reply: some Encodable = ["1"]) throws -> Result<[UInt8], PeerError> {
         var answer = ForwardedAnswer()
-        answer.reply = try CBOR.encode(["1"])
+        answer.reply = try CBOR.encode(reply)
         answer.position = [1]
         return .success(try answer.bytes())
     }
@@ -172,13 +196,13 @@ import Testing
         let (answered, executor) = try send("forward-again", link)
         #expect(answered.isWaiting)
         executor.advance(by: .milliseconds(200))
-        #expect(answered.value?.reply == ["1"] && link.asked.value == 3)
+        #expect(answered.value?.reply == ["1"] && link.asked == 3)
     }
 
     @Test func anUnknownOutcomeIsAskedAgainOnlyUnderAnIdempotencyKey() throws {
         let link = ScriptedLink([.failure(lost), try reply()])
         let (answered, _) = try send("forward-unknown", link)
-        #expect(answered.error?.outcome == .unknown && link.asked.value == 1)
+        #expect(answered.error?.outcome == .unknown && link.asked == 1)
         let again = ScriptedLink([.failure(lost), try reply()])
         let (repeated, executor) = try send("forward-repeat", again, idempotency: IdempotencyKey("k", digest: [1]))
         executor.advance(by: .milliseconds(200))
@@ -198,5 +222,98 @@ import Testing
         let (answered, executor) = try send("forward-late", link)
         executor.advance(by: .seconds(11))
         #expect(answered.error?.outcome == .notApplied && answered.error?.isRetriable == true)
+    }
+
+    // MARK: - Masters that fall silent
+
+    private let key = IdempotencyKey("k", digest: [1])
+
+    @Test func whatCanBeAskedAgainWaitsForNoMasterThatAnotherNodeHasFollowed() throws {
+        let silent = ScriptedLink([nil, try reply("1")])
+        let read = try read("forward-silent-read", silent)
+        silent.executor.advance(by: .seconds(1))
+        #expect(read.isWaiting && silent.peers.value == ["n2"])
+        silent.move("forward-silent-read", to: "n3", grant: 2)
+        #expect(read.value == "1" && silent.peers.value == ["n2", "n3"])
+        let other = ScriptedLink([nil, try reply()])
+        let (written, _) = try send("forward-silent-key", other, idempotency: key)
+        other.move("forward-silent-key", to: "n3", grant: 2)
+        #expect(written.value?.reply == ["1"] && other.peers.value == ["n2", "n3"])
+    }
+
+    @Test func aCommandWithoutAKeyIsAskedOnceWhoeverBecomesMaster() throws {
+        let link = ScriptedLink([nil, try reply()])
+        let (answered, executor) = try send("forward-silent-unknown", link)
+        link.move("forward-silent-unknown", to: "n3", grant: 2)
+        #expect(answered.isWaiting)
+        executor.advance(by: .seconds(11))
+        #expect(answered.error?.outcome == .unknown && link.peers.value == ["n2"])
+    }
+
+    @Test func aCommandThatASilentMasterMayHaveRunStaysUnknown() throws {
+        let link = ScriptedLink([nil, try answer(AskError(.notApplied, .moved, "elsewhere"))])
+        let (answered, executor) = try send("forward-silent-vain", link, idempotency: key)
+        link.move("forward-silent-vain", to: "n3", grant: 2)
+        executor.advance(by: .seconds(11))
+        #expect(answered.error?.outcome == .unknown && link.asked > 1)
+    }
+
+    /// None at all, the same node again, and an older word than the one that the request was sent on.
+    @Test(arguments: [(nil, 0), ("n2", 2), ("n3", 1), ("n3", 0)] as [(String?, UInt64)])
+    func onlyANewerMasterElsewhereEndsTheWait(node: String?, grant: UInt64) throws {
+        let keyspace = "forward-silent-\(node ?? "none")-\(grant)"
+        let link = ScriptedLink([nil])
+        let read = try read(keyspace, link)
+        link.move(keyspace, to: node, grant: grant)
+        #expect(read.isWaiting && link.asked == 1)
+        link.move(keyspace, to: "n4", grant: 3)
+        #expect(read.isWaiting && link.peers.value == ["n2", "n4"])
+        link.executor.advance(by: .seconds(11))
+        #expect(read.error?.outcome == .notApplied && read.error?.code == .deadline)
+    }
+
+    @Test func nothingIsKeptOfRequestsThatAreOver() throws {
+        let link = ScriptedLink([nil, .failure(lost), try reply("1")])
+        let service = try service("forward-silent-over", link)
+        let read = link.executor.start { () throws(AskError) in try await service.ask(Peek("a")) }
+        #expect(service.router?.sent.count == 1)
+        link.move("forward-silent-over", to: "n3", grant: 2)
+        link.executor.advance(by: .milliseconds(50))
+        #expect(read.value == "1" && link.asked == 3)
+        #expect(service.router?.sent.count == 0)
+    }
+
+    @Test func aRequestIsWithdrawnOnceWhicheverComesFirst() {
+        let count = Box(0)
+        let (early, late) = (Withdrawal(), Withdrawal())
+        early.onWithdraw { count.change { $0 += 1 } }
+        #expect(!early.isWithdrawn && count.value == 0)
+        early.withdraw()
+        early.withdraw()
+        #expect(early.isWithdrawn && count.value == 1)
+        late.withdraw()
+        late.onWithdraw { count.change { $0 += 1 } }
+        #expect(count.value == 2)
+    }
+
+    @Test func aClusterAnswersForASilentMasterAsSoonAsItHasAnother() throws {
+        let rig = ClusterRig("forward-silent-cluster")
+        try rig.start("n1", "n2", "n3")
+        #expect(rig["n1"].send(.put("a", "1")).value != nil)
+        let master = try #require(try rig.masters()[rig["n1"].service.partition(of: "k").number].first)
+        let session = rig[master].session
+        rig.network.silence(NodeID(master))
+        rig.crash(master)
+        let other = try #require(rig.nodes.first)
+        let read = other.send(.get("a"), envelope: Envelope(idempotency: key))
+        let written = other.send(.put("a", "2"))
+        rig.advance(by: .seconds(4))
+        #expect(read.isWaiting && written.isWaiting)
+        rig.expire(session)
+        rig.advance(by: .milliseconds(20))
+        #expect(read.value?.reply == ["1"], "\(String(describing: read.error)) \(rig.shown)")
+        #expect(written.isWaiting, "whether the silent one has applied it is unknown")
+        rig.advance(by: .seconds(7))
+        #expect(written.error?.outcome == .unknown)
     }
 }

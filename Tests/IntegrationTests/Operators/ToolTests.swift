@@ -1,0 +1,148 @@
+import AffinityTestSupport
+import Foundation
+import Testing
+
+/// Runs `affinity`; gives what it printed, and its exit code.
+private func affinity(
+    _ words: String..., environment: [String: String] = [:]
+) throws -> (text: String, exit: Int32) {
+    let child = try Child(Programs.affinity, words, environment: environment)
+    let exit = try child.waitForExit()
+    return (child.text, exit)
+}
+
+extension Operators {
+    /// The command `affinity`, against the cluster.
+    @Suite struct Tool {
+        private func address(_ node: ServiceProcess) throws -> String { "http://127.0.0.1:\(try node.adminPort)" }
+
+        /// The settings as they are printed.
+        private func settings(drained: String = "none", paused: String = "no", pinned: [String] = ["none"]) -> String {
+            (["drained: \(drained)", "paused: \(paused)"] + pinned.map { "pinned: \($0)" }).joined(separator: "\n")
+        }
+
+        @Test func everyCommandDoesWhatItSaysAndPrintsWhatStandsThen() throws {
+            let cluster = try operated
+            let environment = ["AFFINITY_ADMIN": try address(cluster.nodes[0])]
+            func check(_ words: [String], _ expected: String) throws {
+                let child = try Child(Programs.affinity, words, environment: environment)
+                #expect(try child.waitForExit() == 0 && child.text == expected, "\(words): \(child.text)")
+            }
+            try check(["settings"], settings())
+            try check(["pause"], settings(paused: "yes"))
+            try check(["drain", "n2"], settings(drained: "n2", paused: "yes"))
+            try check(["undrain", "n2"], settings(paused: "yes"))
+            try check(["resume"], settings())
+            try check(["pin", "kv", "3", "n1", "n2"], settings(pinned: ["kv 3 on n1 n2"]))
+            try check(["pin", "kv", "0", "n2"], settings(pinned: ["kv 0 on n2", "kv 3 on n1 n2"]))
+            try cluster.waitUntil { try $0.status().masters[0] == "n2" && $0.status().masters[3] == "n1" }
+            try check(["unpin", "kv", "3"], settings(pinned: ["kv 0 on n2"]))
+            try check(["settings"], settings(pinned: ["kv 0 on n2"]))
+        }
+
+        @Test func statusIsATable() throws {
+            let cluster = try operated
+            let address = try address(cluster.nodes[0])
+            #expect(try affinity("--admin", address, "pause").exit == 0)
+            #expect(try affinity("drain", "n2", "--admin", address).exit == 0)
+            try cluster.waitUntil {
+                try $0.status().cluster?.drained == ["n2"] && $0.status().cluster?.isPaused == true
+            }
+            let (text, exit) = try affinity("--admin", address + "/", "status")
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+            #expect(exit == 0 && lines.count == 11)
+            #expect(lines[0].hasPrefix("system operated-") && lines[0].hasSuffix(", as n1 sees it; moves are paused"))
+            #expect(lines[2].split(separator: " ") == ["NODE", "ADDRESS", "STATE"])
+            #expect(lines[3].hasPrefix("n1  ") && lines[3].hasSuffix("  up"))
+            #expect(lines[4].hasPrefix("n2  ") && lines[4].hasSuffix("  up, drained"))
+            #expect(lines[6] == "KEYSPACE  PARTITION  MASTER  EPOCH  STANDBYS  MOVES TO")
+            let masters = try cluster.nodes[0].status().masters
+            for (number, line) in lines[7...].enumerated() {
+                #expect(line.split(separator: " ").prefix(3) == ["kv", "\(number)", "\(masters[number])"])
+            }
+        }
+
+        @Test func programsGetWhatTheNodeAnswers() throws {
+            let cluster = try operated
+            let address = try address(cluster.nodes[1])
+            let paused = try affinity("--json", "--admin", address, "pause")
+            #expect(paused.exit == 0)
+            let settings = try JSONDecoder().decode(OperatorSettings.self, from: Data(paused.text.utf8))
+            #expect(settings == OperatorSettings(isPaused: true))
+            let shown = try affinity("status", "--json", "--admin", address)
+            #expect(shown.exit == 0)
+            let status = try JSONDecoder().decode(OperatedStatus.self, from: Data(shown.text.utf8))
+            #expect(status.masters.count == OperatedCluster.partitions)
+        }
+
+        @Test func whatIsRefusedIsSaidInTheWordsOfTheNode() throws {
+            let cluster = try operated
+            let environment = ["AFFINITY_ADMIN": try address(cluster.nodes[0])]
+            #expect(
+                try affinity("drain", "n99", environment: environment)
+                    == ("affinity: 404: there is no node n99, only n1, n2", 1))
+            #expect(
+                try affinity("pin", "kv", "0", "n99", environment: environment)
+                    == ("affinity: 422: there is no node n99, only n1, n2", 1))
+            #expect(
+                try affinity("pin", "kv", "4", "n1", environment: environment)
+                    == ("affinity: 404: kv has partitions 0 to 3", 1))
+            #expect(
+                try affinity("unpin", "a/b", "0", environment: environment)
+                    == ("affinity: 404: there is no keyspace a/b", 1))
+            #expect(
+                try affinity("pin", "kv", "0", "n1", "n1", environment: environment)
+                    == ("affinity: 400: the body must be a list of different nodes, the preferred master first", 1))
+            let gateway = "http://127.0.0.1:\(cluster.nodes[0].port)"
+            #expect(
+                try affinity("--admin", gateway, "pause", environment: environment)
+                    == ("affinity: 404: there is nothing at this path", 1), "the option counts before the variable")
+        }
+    }
+}
+
+/// The command `affinity`, where there is no cluster.
+@Suite struct LonelyTool {
+    @Test func helpIsTheUsage() throws {
+        for words in [["--help"], ["-h"], ["status", "--help"]] {
+            let child = try Child(Programs.affinity, words)
+            #expect(try child.waitForExit() == 0)
+            for word in ["usage: affinity", "undrain", "unpin", "AFFINITY_ADMIN", "--json", "Exit codes"] {
+                #expect(child.text.contains(word), "\(word)")
+            }
+        }
+    }
+
+    @Test(arguments: [
+        [], ["help"], ["drain"], ["drain", "n1", "n2"], ["drain", ""], ["pause", "now"], ["pin", "kv", "0"],
+        ["unpin", "kv"], ["unpin", "kv", "0", "n1"], ["status", "--all"], ["status", "--admin"],
+    ]) func aCallThatMakesNoSenseGetsTheUsage(words: [String]) throws {
+        let child = try Child(Programs.affinity, words)
+        #expect(try child.waitForExit() == 64 && child.text.hasPrefix("usage: affinity"), "\(child.text)")
+    }
+
+    @Test(arguments: ["localhost:8079", "nonsense", "http://", "ftp://127.0.0.1", "http://a b", "http://a?b", ""])
+    func whatIsNoAddressIsSaidToBeNone(address: String) throws {
+        let (text, exit) = try affinity("--admin", address, "status")
+        #expect(exit == 64 && text == "affinity: \(address) is no address like http://127.0.0.1:8079")
+    }
+
+    @Test func aNodeThatIsNotThereIsNamed() throws {
+        let (text, exit) = try affinity("status", environment: ["AFFINITY_ADMIN": "http://127.0.0.1:1"])
+        #expect(exit == 1 && text.hasPrefix("affinity: http://127.0.0.1:1 does not answer: "), "\(text)")
+    }
+
+    @Test func aNodeThatIsAloneIsShownAndTakesNothing() throws {
+        let node = try ServiceProcess.keyValue(ServiceProcess.operators)
+        let address = "http://127.0.0.1:\(try node.adminPort)"
+        let shown = try affinity("--admin", address, "status")
+        #expect(shown.exit == 0 && shown.text.contains("kv        3          n1"), "\(shown.text)")
+        let refused = try affinity("--admin", address, "pause")
+        #expect(refused.exit == 1 && refused.text.hasPrefix("affinity: 409: the node is alone"), "\(refused.text)")
+        // Something that answers, but is no node.
+        #expect(try node.connect().ask("PUT", "/kv/status", json: "1").status == 201)
+        let other = try affinity("--admin", "http://127.0.0.1:\(node.port)/kv", "status")
+        #expect(other.exit == 1 && other.text.contains("cannot be read"), "\(other.text)")
+        #expect(try node.stop() == 0)
+    }
+}
