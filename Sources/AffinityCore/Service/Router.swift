@@ -119,12 +119,13 @@
         _ master: Master, _ request: ForwardedRequest, _ path: Path, mayWrite: Bool
     ) async throws(AskError) -> ForwardedAnswer {
         let withdrawal = path.isIdempotent ? Withdrawal() : nil
+        var number: UInt64?
         if let withdrawal {
-            sent.add(withdrawal, path.partition.number, master)
+            number = sent.add(withdrawal, path.partition.number, master)
             // What had changed before that took back the requests of others only.
             if master.isOvertaken(by: table[path.partition]) { withdrawal.withdraw() }
         }
-        defer { if let withdrawal { sent.remove(withdrawal, path.partition.number) } }
+        defer { if let number { sent.remove(number, path.partition.number) } }
         let peer = master.address
         let answered: [UInt8]
         do throws(PeerError) {

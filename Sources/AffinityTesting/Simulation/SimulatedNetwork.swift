@@ -62,7 +62,7 @@ final class SimulatedLink: PeerLink, @unchecked Sendable {
     func answer(_ type: String, _ body: @escaping SimulatedNetwork.Handler) { handlers[type] = body }
 
     func ask(
-        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime
+        _ peer: PeerAddress, _ type: String, _ body: [UInt8], deadline: MonotonicTime, withdrawal: Withdrawal?
     ) async throws(PeerError) -> [UInt8] {
         lastCall += 1
         let number = lastCall
@@ -72,6 +72,9 @@ final class SimulatedLink: PeerLink, @unchecked Sendable {
                 call.continuation = continuation
                 calls[number] = call
                 send(number, call, peer, type, body, process.global(deadline))
+                withdrawal?.onWithdraw { [self] in
+                    finish(number, .failure(PeerError(.lost, isNotSent: false, "withdrawn")))
+                }
             }
         } onCancel: {
             executor.post { [self] in finish(number, .failure(PeerError(.lost, isNotSent: false, "cancelled"))) }

@@ -29,7 +29,9 @@ public final class InMemoryTree: CoordinationTree {
 
     private let timeout: Duration
     private let server = Mutex(TreeServer())
-    private let scheduled = Mutex<Schedule?>(nil)
+    /// In a structure: a bare closure would get another wrapping with each look at it.
+    private struct Scheduled { var body: Schedule? }
+    private let scheduled = Mutex(Scheduled())
 
     /// An empty tree.
     ///
@@ -77,8 +79,8 @@ public final class InMemoryTree: CoordinationTree {
 
     /// Decides when steps are taken; `nil`, as at first, for at once.
     public var schedule: Schedule? {
-        get { scheduled.withLock { $0 } }
-        set { scheduled.withLock { $0 = newValue } }
+        get { scheduled.withLock { $0.body } }
+        set { scheduled.withLock { $0.body = newValue } }
     }
 
     /// Ends a session: its ephemeral nodes are deleted. It hears of it now, or when it is connected again.
