@@ -114,11 +114,17 @@ public final class KafkaLog: ChangeLog {
         let sender = try await currentSender()
         let count = configuration.partitions[partition.keyspace] ?? 0
         for place in places { try await keeper.ensure(place.topic, partitions: count, sender.client) }
+        return try await use(partition, places, sender, AckGate(executor: executor, acknowledge: acknowledge))
+    }
+
+    /// Begins a use of changelogs whose topics are as they have to be; a former one ends.
+    func use(
+        _ partition: PartitionID, _ places: [KafkaPlace], _ sender: RecordSender, _ gate: AckGate
+    ) async throws(LogError) -> KafkaPartitionLog {
         let former = state.withLock { $0.uses[partition] }
         await former?.close()
         let streams = places.map { ChangelogStream($0, end: .zero) }
         _ = try await bounds(streams)
-        let gate = AckGate(executor: executor, acknowledge: acknowledge)
         let use = try KafkaPartitionLog(self, partition, streams, sender, gate)
         try enter(use)
         return use
@@ -233,7 +239,7 @@ public final class KafkaLog: ChangeLog {
     var sender: RecordSender? { state.withLock { $0.sender } }
 
     /// The sender; a new one if the last has failed.
-    private func currentSender() async throws(LogError) -> RecordSender {
+    func currentSender() async throws(LogError) -> RecordSender {
         if let sender, sender.failure == nil { return sender }
         do {
             return try await pool.run { [self] in try makeSender() }
