@@ -35,14 +35,18 @@ package final class KafkaCluster: Sendable {
     ///   - port: of the first broker; 0 for free ones.
     ///   - protocol: what a further listener of each takes: `SASL_SSL`.
     ///   - properties: what is added to the configuration of each.
+    ///   - credentials: whom they know from the start: `SCRAM-SHA-256=[name=me,password=secret]`.
     package init(
-        brokers count: Int = 1, port: Int = 0, securedWith protocol: String? = nil, properties: [String: String] = [:]
+        brokers count: Int = 1, port: Int = 0, securedWith protocol: String? = nil, properties: [String: String] = [:],
+        credentials: [String] = []
     ) throws {
         // No `TemporaryFolder`: the brokers may live longer than this value would.
         folder = NSTemporaryDirectory() + "affinity-kafka-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let lines = properties.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
         try lines.write(toFile: folder + "/extra.properties", atomically: true, encoding: .utf8)
+        let known = credentials.map { $0 + "\n" }.joined()
+        try known.write(toFile: folder + "/scram", atomically: true, encoding: .utf8)
         let arguments =
             ["start", folder, "--brokers", "\(count)", "--port", "\(port)", "--until", "\(getpid())"]
             + (`protocol`.map { ["--secured", $0] } ?? [])

@@ -68,6 +68,7 @@ public final class KafkaLog: ChangeLog {
         lookup = BoundsLookup(pool)
         self.reader = reader
         keeper = TopicKeeper(configuration, pool, report: report)
+        if let doubt = configuration.consumer.doubt { report(doubt) }
         let consumer = try KafkaClient(.consumer, configuration.consumer, disposal, report: report)
         _ = try makeSender()
         let started = [
