@@ -7,7 +7,8 @@ import Testing
 @testable import AffinityKafka
 
 /// What brokers answer when something is wrong with them, one error at a time: real ones cannot be told to.
-@Suite struct KafkaMockTests {
+@Suite(.enabled(if: KafkaCluster.hasClients, "librdkafka does not run under the thread sanitizer"))
+struct KafkaMockTests {
     let fixture: LogFixture
     let mock: MockBrokers
     let topic: String
