@@ -113,7 +113,7 @@ public final class Node: Sendable {
         _ message: String
     ) async throws -> HTTPServer {
         let server = try HTTPServer(
-            group: parts.loops, configuration: settings.gateway.server,
+            group: parts.loops, configuration: settings.gateway.server, report: log.reporter,
             handler: gateway.handler(context, accessLog: settings.gateway.accessLog))
         for listener in listeners {
             let port = try await server.bind(host: listener.host, port: listener.port)

@@ -150,11 +150,21 @@ bool Acceptor::accept_some() {
             sink_.accepted(descriptor, remote);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return false;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            tell(errno);
+            return false;
+        }
         if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
         // Everything else is about one connection that never came to be.
     }
     return true;
+}
+
+void Acceptor::tell(int error) {
+    auto now = std::chrono::steady_clock::now();
+    if (told_ && now - *told_ < quiet_time) return;
+    told_ = now;
+    sink_.starved(error);
 }
 
 void Acceptor::wait_a_moment() {

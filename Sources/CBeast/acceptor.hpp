@@ -4,7 +4,9 @@
 #include <netinet/in.h>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <chrono>
 #include <memory>
+#include <optional>
 
 #include "loop.hpp"
 
@@ -16,6 +18,8 @@ struct AcceptSink {
     virtual void release() = 0;
     /// Takes a descriptor that does not block. On the acceptor's loop.
     virtual void accepted(int descriptor, const sockaddr_in6 &remote) = 0;
+    /// Nothing can be accepted for a while: there is no room for another descriptor. On the acceptor's loop.
+    virtual void starved(int error) = 0;
 };
 
 /// Writes "address:port" and gives its length.
@@ -53,12 +57,15 @@ private:
     };
     // Enough for a burst, few enough that requests are not kept waiting.
     static constexpr int accepts_per_turn_max = 64;
+    // Where descriptors come and go at the limit, every moment would be worth telling.
+    static constexpr auto quiet_time = std::chrono::minutes(1);
 
     Keeper keeper_;  // first, so destroyed last
     cb_loop &loop_;
     AcceptSink &sink_;
     boost::asio::ip::tcp::acceptor acceptor_;
     boost::asio::steady_timer retry_;
+    std::optional<std::chrono::steady_clock::time_point> told_;
 
     bool post(void (Acceptor::*action)());
     void finish();
@@ -66,5 +73,6 @@ private:
     void wait();
     bool accept_some();
     void wait_a_moment();
+    void tell(int error);
 };
 }  // namespace cb

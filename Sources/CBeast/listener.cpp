@@ -8,9 +8,10 @@
 /// Hands what its acceptors accept to the loops in turn.
 struct cb_listener final : cb::AcceptSink {
     cb_listener(
-        std::vector<cb_loop *> loops, size_t streams_max, void *context, cb_accepted_fn accepted, cb_release_fn released)
+        std::vector<cb_loop *> loops, size_t streams_max, void *context, cb_accepted_fn accepted, cb_starved_fn starved,
+        cb_release_fn released)
         : loops_(std::move(loops)), streams_max_(streams_max), context_(context), accepted_(accepted),
-          released_(released) {
+          starved_(starved), released_(released) {
         for (auto loop : loops_) loop->retain();
     }
 
@@ -53,6 +54,8 @@ struct cb_listener final : cb::AcceptSink {
         hand_over(new Handover{this, loops_[next_loop_++ % loops_.size()], descriptor, remote, std::move(place)});
     }
 
+    void starved(int error) override { starved_(context_, error); }
+
 private:
     struct Handover {
         cb_listener *listener;
@@ -66,6 +69,7 @@ private:
     const size_t streams_max_;
     void *const context_;
     const cb_accepted_fn accepted_;
+    const cb_starved_fn starved_;
     const cb_release_fn released_;
     std::atomic<int> references_{1};
     std::shared_ptr<std::atomic<size_t>> open_ = std::make_shared<std::atomic<size_t>>(0);
@@ -93,8 +97,9 @@ private:
 extern "C" {
 cb_listener *cb_listener_new(
     cb_loop *const *loops, size_t count, size_t streams_max, void *context, cb_accepted_fn accepted,
-    cb_release_fn released) {
-    return new cb_listener(std::vector<cb_loop *>(loops, loops + count), streams_max, context, accepted, released);
+    cb_starved_fn starved, cb_release_fn released) {
+    return new cb_listener(
+        std::vector<cb_loop *>(loops, loops + count), streams_max, context, accepted, starved, released);
 }
 void cb_listener_release(cb_listener *listener) {
     listener->close();

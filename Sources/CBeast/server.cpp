@@ -10,8 +10,9 @@
 
 cb_server::cb_server(
     std::vector<cb_loop *> l, const cb_server_options &o, void *c, cb_request_fn f, cb_release_fn ended,
-    cb_release_fn released)
-    : options(o), context(c), on_request(f), on_end(ended), loops(std::move(l)), released_(released) {
+    cb_starved_fn starved, cb_release_fn released)
+    : options(o), context(c), on_request(f), on_end(ended), loops(std::move(l)), starved_(starved),
+      released_(released) {
     for (auto loop : loops) loop->retain();
 }
 
@@ -152,12 +153,12 @@ void cb_server::abort() {
 extern "C" {
 cb_server *cb_server_new(
     cb_loop *const *loops, size_t count, const cb_server_options *options, void *context, cb_request_fn on_request,
-    cb_release_fn ended, cb_release_fn released) {
+    cb_release_fn ended, cb_starved_fn starved, cb_release_fn released) {
     auto shortest = std::min(
         {options->idle_ns, options->header_read_ns, options->body_read_ns, options->write_ns, options->linger_ns});
     std::vector<cb_loop *> list(loops, loops + count);
     for (auto loop : list) loop->limit_tick(shortest / 4);
-    return new cb_server(std::move(list), *options, context, on_request, ended, released);
+    return new cb_server(std::move(list), *options, context, on_request, ended, starved, released);
 }
 void cb_server_release(cb_server *server) {
     server->abort();

@@ -17,7 +17,7 @@ struct cb_server final : cb::AcceptSink {
 
     cb_server(
         std::vector<cb_loop *> loops, const cb_server_options &options, void *context, cb_request_fn on_request,
-        cb_release_fn ended, cb_release_fn released);
+        cb_release_fn ended, cb_starved_fn starved, cb_release_fn released);
     ~cb_server() override;
     void retain() override { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() override {
@@ -31,6 +31,7 @@ struct cb_server final : cb::AcceptSink {
 
     /// Hands an accepted descriptor to the next loop. On the first loop's thread.
     void accepted(int descriptor, const sockaddr_in6 &remote) override;
+    void starved(int error) override { starved_(context, error); }
     /// A connection has ended.
     void closed();
 
@@ -44,6 +45,7 @@ private:
         cb_release_fn done;
     };
 
+    const cb_starved_fn starved_;
     const cb_release_fn released_;
     std::atomic<int> references_{1};
     std::atomic<bool> draining_{false};

@@ -36,7 +36,7 @@ public final class TCPPeerLink: PeerLink {
         let loops = group.loops.map { LoopPeers($0, context) }
         self.context = context
         self.loops = loops
-        listener = TCPListener(group: group, streamLimit: configuration.connectionLimit) { stream in
+        listener = TCPListener(group: group, streamLimit: configuration.connectionLimit, report: report) { stream in
             loops.first { $0.loop === stream.loop }?.take(stream)
         }
     }

@@ -29,13 +29,38 @@ extension Faults {
             #expect(load.ledger.acknowledged >= Self.rounds * 50)
         }
 
+        /// The log forgets all the time what was overwritten or removed, and is killed at that too.
+        @Test(arguments: KeyValueNode.MemStore.allCases)
+        func nothingIsLostWhileTheLogIsCompacted(_ memstore: KeyValueNode.MemStore) async throws {
+            print("FAULT_SEED=\(Self.seed) FAULT_ROUNDS=\(Self.rounds)")
+            let folder = try TemporaryFolder()
+            let load = Load(seed: Self.seed)
+            let compactions = try await onThread {
+                let data = folder.path + "/data"
+                let settings = [
+                    "--storage.compaction-interval", "100ms", "--storage.compaction-lag", "0s",
+                    "--storage.delete-retention", "0s",
+                ]
+                let compactions = try Self.killAgainAndAgain(data, memstore, load, settings)
+                let listing = try Self.finish(data, memstore, load, settings)
+                try Self.compareReplays(folder, listing, memstore)
+                return compactions
+            }
+            print("\(memstore): \(Self.rounds) rounds, \(compactions) compactions, \(load.ledger.summary)")
+            #expect(load.ledger.mistakes == [])
+            #expect(compactions >= Self.rounds)
+        }
+
+        /// Gives how often a changelog was compacted.
+        @discardableResult
         private static func killAgainAndAgain(
-            _ data: String, _ memstore: KeyValueNode.MemStore, _ load: Load
-        ) throws {
+            _ data: String, _ memstore: KeyValueNode.MemStore, _ load: Load, _ settings: [String] = []
+        ) throws -> Int {
+            var compactions = 0
             var random = Seeded(seed)
             for round in 0..<rounds {
-                if round % 4 == 3 { try killWhileStarting(data, memstore, &random) }
-                let node = try KeyValueNode.serving(data, memstore)
+                if round % 4 == 3 { try killWhileStarting(data, memstore, settings, &random) }
+                let node = try KeyValueNode.serving(data, memstore, settings)
                 try load.checkAll(node.connect())
                 // A pattern of changes that are seldom flushed, and now and then of many.
                 let writes = Int.random(in: 50..<(round % 3 == 0 ? 1_500 : 600), using: &random)
@@ -43,15 +68,17 @@ extension Faults {
                     try load.waitForWrites(writes)
                     try node.child.killNow()
                 }
-                guard load.ledger.mistakes.isEmpty else { return }
+                compactions += node.child.lines.count { $0.message == "a changelog was compacted" }
+                guard load.ledger.mistakes.isEmpty else { break }
             }
+            return compactions
         }
 
         /// Kills it in the middle of coming up: at its first line, when it listens, or when a partition serves.
         private static func killWhileStarting(
-            _ data: String, _ memstore: KeyValueNode.MemStore, _ random: inout Seeded
+            _ data: String, _ memstore: KeyValueNode.MemStore, _ settings: [String], _ random: inout Seeded
         ) throws {
-            let child = try KeyValueNode.start(data, memstore)
+            let child = try KeyValueNode.start(data, memstore, settings)
             switch Int.random(in: 0..<3, using: &random) {
             // Not a wait for anything: the moment is the point, and it has no name yet.
             case 0: usleep(UInt32.random(in: 0..<60_000, using: &random))
@@ -63,9 +90,9 @@ extension Faults {
 
         /// A last check, and a proper end. Gives what is there.
         private static func finish(
-            _ data: String, _ memstore: KeyValueNode.MemStore, _ load: Load
+            _ data: String, _ memstore: KeyValueNode.MemStore, _ load: Load, _ settings: [String] = []
         ) throws -> [String] {
-            let node = try KeyValueNode.serving(data, memstore)
+            let node = try KeyValueNode.serving(data, memstore, settings)
             try load.checkAll(node.connect())
             let listing = try node.listing()
             #expect(try node.stop() == 0)

@@ -12,16 +12,17 @@ package final class ServiceProcess: Sendable {
     /// Starts it and returns once it listens.
     ///
     /// - Parameters:
+    ///   - environment: what is added to the environment of the test.
     ///   - workingFolder: where it runs; `nil` for where the tests do.
     ///   - patience: how many seconds anything may take unless more is said.
     ///   - timeout: how many seconds an answer may take.
     package init(
-        _ program: String, _ arguments: [String], in workingFolder: String? = nil,
+        _ program: String, _ arguments: [String], environment: [String: String] = [:], in workingFolder: String? = nil,
         keeping folder: TemporaryFolder? = nil,
         within patience: Double = 60, answersWithin timeout: Int = 60
     ) throws {
         (self.folder, self.patience, self.timeout) = (folder, patience, timeout)
-        child = try Child(program, Self.listeners + arguments, folder: workingFolder)
+        child = try Child(program, Self.listeners + arguments, environment: environment, folder: workingFolder)
         do {
             let line = try child.line(within: patience) { $0.message == "listening" }
             let port = line.fields["address"]?.split(separator: ":").last.flatMap { Int($0) }

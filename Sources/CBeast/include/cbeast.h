@@ -73,11 +73,15 @@ typedef struct {
 /// and from then on what the function puts there.
 typedef void (*cb_request_fn)(void *context, void *loop_context, void **connection, cb_exchange *exchange);
 
+/// Called on a loop's thread, with an errno, when nothing can be accepted for want of descriptors or memory; clients wait
+/// until there is room. At most once a minute for each address.
+typedef void (*cb_starved_fn)(void *context, int error);
+
 /// `ended(connection)` is called on the loop's thread when a connection ends for which `on_request` put something there.
 /// `released(context)` is called once nothing can call `on_request` any more, on any thread.
 cb_server *cb_server_new(
     cb_loop *const *loops, size_t count, const cb_server_options *options, void *context, cb_request_fn on_request,
-    cb_release_fn ended, cb_release_fn released);
+    cb_release_fn ended, cb_starved_fn starved, cb_release_fn released);
 /// Stops accepting, closes every connection, and gives the reference back.
 void cb_server_release(cb_server *server);
 /// Blocks while a name is resolved. Gives 0 or an errno, or with `*resolver` set one of getaddrinfo's codes.
@@ -169,7 +173,7 @@ typedef void (*cb_accepted_fn)(void *context, void *loop_context, cb_stream *str
 /// call `accepted` any more, on any thread.
 cb_listener *cb_listener_new(
     cb_loop *const *loops, size_t count, size_t streams_max, void *context, cb_accepted_fn accepted,
-    cb_release_fn released);
+    cb_starved_fn starved, cb_release_fn released);
 /// Stops accepting; its streams live on.
 void cb_listener_release(cb_listener *listener);
 /// As `cb_server_bind`.

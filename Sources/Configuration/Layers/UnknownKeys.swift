@@ -9,8 +9,9 @@ struct UnknownKeys {
     private(set) var mistakes: [ConfigurationMistake] = []
 
     /// Collects the unknown keys of `layers`, measured against the declared ones.
-    init(in layers: Layers, declared inOrder: [String]) {
-        self.inOrder = inOrder
+    init(in layers: Layers, declared names: [String]) {
+        // What stands for many keys in the reference, `storage.kafka.*`, is none itself.
+        inOrder = names.filter { !$0.hasSuffix(".*") }
         declared = Set(inOrder)
         var groups: Set<String> = []
         for key in inOrder {

@@ -1,4 +1,4 @@
-internal import AffinityCore
+public import AffinityCore
 internal import CBeast
 
 /// What answers a request.
@@ -26,13 +26,14 @@ public final class HTTPServer: Sendable {
     /// - Parameters:
     ///   - group: the loops that serve its connections; shut it down after the server has been drained.
     ///   - configuration: the limits.
+    ///   - report: called on any thread.
     ///   - handler: answers the requests.
     /// - Throws: ``NetError`` with ``NetError/Code/badConfiguration`` if a limit cannot be used.
     public convenience init(
         group: EventLoopGroup, configuration: HTTPServerConfiguration = HTTPServerConfiguration(),
-        handler: @escaping HTTPHandler
+        report: @escaping Reporter = { _ in }, handler: @escaping HTTPHandler
     ) throws(NetError) {
-        try self.init(group: group, configuration: configuration, constant: false, handler: handler)
+        try self.init(group: group, configuration: configuration, constant: false, report: report, handler: handler)
     }
 
     /// A server that answers every request with the same 200, without entering Swift: what the handlers' cost is measured
@@ -40,17 +41,20 @@ public final class HTTPServer: Sendable {
     package static func constant(
         group: EventLoopGroup, configuration: HTTPServerConfiguration = HTTPServerConfiguration()
     ) throws(NetError) -> HTTPServer {
-        try HTTPServer(group: group, configuration: configuration, constant: true) { _ in HTTPResponse(status: 500) }
+        try HTTPServer(group: group, configuration: configuration, constant: true, report: { _ in }) { _ in
+            HTTPResponse(status: 500)
+        }
     }
 
     private init(
-        group: EventLoopGroup, configuration: HTTPServerConfiguration, constant: Bool, handler: @escaping HTTPHandler
+        group: EventLoopGroup, configuration: HTTPServerConfiguration, constant: Bool, report: @escaping Reporter,
+        handler: @escaping HTTPHandler
     ) throws(NetError) {
         try configuration.validate()
         loops = group.loops
         handle = ServerHandle(
             loops: group.loops, options: cb_server_options(configuration, constant: constant),
-            handler: HandlerBox(handler))
+            handler: HandlerBox(handler, report))
     }
 
     /// Listens at `host` (an address or a name of this machine) and `port`; can be called for several.
@@ -106,7 +110,8 @@ private struct ServerHandle: ~Copyable, @unchecked Sendable {
         let pointers: [OpaquePointer?] = loops.map(\.pointer)
         // Given back by `releaseHandler`, when the last connection that could call the handler is gone.
         let context = Unmanaged.passRetained(handler).toOpaque()
-        pointer = cb_server_new(pointers, pointers.count, &options, context, takeRequest, endConnection, releaseHandler)
+        pointer = cb_server_new(
+            pointers, pointers.count, &options, context, takeRequest, endConnection, reportStarving, releaseHandler)
     }
 
     deinit { cb_server_release(pointer) }
@@ -114,7 +119,12 @@ private struct ServerHandle: ~Copyable, @unchecked Sendable {
 
 private final class HandlerBox: Sendable {
     let handler: HTTPHandler
-    init(_ handler: @escaping HTTPHandler) { self.handler = handler }
+    let report: Reporter
+
+    init(_ handler: @escaping HTTPHandler, _ report: @escaping Reporter) {
+        self.handler = handler
+        self.report = report
+    }
 }
 
 private final class DrainBox: Sendable {
@@ -144,6 +154,11 @@ private nonisolated func takeRequest(
 private nonisolated func endConnection(_ connection: UnsafeMutableRawPointer?) {
     guard let connection else { return }
     Unmanaged<ServedConnection>.fromOpaque(connection).takeRetainedValue().end()
+}
+
+private nonisolated func reportStarving(_ context: UnsafeMutableRawPointer?, _ error: Int32) {
+    guard let context else { return }
+    Unmanaged<HandlerBox>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.report(.starving("clients", error)) }
 }
 
 private nonisolated func releaseHandler(_ context: UnsafeMutableRawPointer?) {

@@ -1,4 +1,4 @@
-internal import AffinityCore
+package import AffinityCore
 internal import CBeast
 internal import Glibc
 
@@ -13,9 +13,13 @@ package final class TCPListener: Sendable {
     ///
     /// - Parameters:
     ///   - streamLimit: how many of its streams may be open; connections beyond them are closed as they come.
+    ///   - report: called on any thread.
     ///   - accepted: called on the stream's loop; a stream that is not attached there is closed.
-    package init(group: EventLoopGroup, streamLimit: Int, accepted: @escaping @Sendable (TCPStream) -> Void) {
-        handle = ListenerHandle(group.loops, streamLimit: streamLimit, AcceptBox(accepted))
+    package init(
+        group: EventLoopGroup, streamLimit: Int, report: @escaping Reporter = { _ in },
+        accepted: @escaping @Sendable (TCPStream) -> Void
+    ) {
+        handle = ListenerHandle(group.loops, streamLimit: streamLimit, AcceptBox(accepted, report))
     }
 
     /// Begins to listen at `host` (an address or a name of this machine) and `port`; can be called for several.
@@ -47,7 +51,8 @@ private struct ListenerHandle: ~Copyable, @unchecked Sendable {
         let pointers: [OpaquePointer?] = loops.map(\.pointer)
         // Given back by `releaseBox`, when nothing can be accepted any more.
         let context = Unmanaged.passRetained(box).toOpaque()
-        pointer = cb_listener_new(pointers, pointers.count, streamLimit, context, takeStream, releaseBox)
+        pointer = cb_listener_new(
+            pointers, pointers.count, streamLimit, context, takeStream, reportStarving, releaseBox)
     }
 
     deinit { cb_listener_release(pointer) }
@@ -55,7 +60,12 @@ private struct ListenerHandle: ~Copyable, @unchecked Sendable {
 
 private final class AcceptBox: Sendable {
     let accepted: @Sendable (TCPStream) -> Void
-    init(_ accepted: @escaping @Sendable (TCPStream) -> Void) { self.accepted = accepted }
+    let report: Reporter
+
+    init(_ accepted: @escaping @Sendable (TCPStream) -> Void, _ report: @escaping Reporter) {
+        self.accepted = accepted
+        self.report = report
+    }
 }
 
 // Top-level, so that they carry no isolation: C calls them on the loops' threads.
@@ -65,6 +75,11 @@ private nonisolated func takeStream(
     guard let context, let loop, let pointer else { return }
     let stream = TCPStream(adopting: pointer, on: Unmanaged<EventLoop>.fromOpaque(loop).takeUnretainedValue())
     Unmanaged<AcceptBox>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.accepted(stream) }
+}
+
+private nonisolated func reportStarving(_ context: UnsafeMutableRawPointer?, _ error: Int32) {
+    guard let context else { return }
+    Unmanaged<AcceptBox>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.report(.starving("peers", error)) }
 }
 
 private nonisolated func releaseBox(_ context: UnsafeMutableRawPointer?) {

@@ -68,6 +68,7 @@ public final class KafkaLog: ChangeLog {
         lookup = BoundsLookup(pool)
         self.reader = reader
         keeper = TopicKeeper(configuration, pool, report: report)
+        if let doubt = configuration.consumer.doubt { report(doubt) }
         let consumer = try KafkaClient(.consumer, configuration.consumer, disposal, report: report)
         _ = try makeSender()
         let started = [
@@ -114,11 +115,17 @@ public final class KafkaLog: ChangeLog {
         let sender = try await currentSender()
         let count = configuration.partitions[partition.keyspace] ?? 0
         for place in places { try await keeper.ensure(place.topic, partitions: count, sender.client) }
+        return try await use(partition, places, sender, AckGate(executor: executor, acknowledge: acknowledge))
+    }
+
+    /// Begins a use of changelogs whose topics are as they have to be; a former one ends.
+    func use(
+        _ partition: PartitionID, _ places: [KafkaPlace], _ sender: RecordSender, _ gate: AckGate
+    ) async throws(LogError) -> KafkaPartitionLog {
         let former = state.withLock { $0.uses[partition] }
         await former?.close()
         let streams = places.map { ChangelogStream($0, end: .zero) }
         _ = try await bounds(streams)
-        let gate = AckGate(executor: executor, acknowledge: acknowledge)
         let use = try KafkaPartitionLog(self, partition, streams, sender, gate)
         try enter(use)
         return use
@@ -233,7 +240,7 @@ public final class KafkaLog: ChangeLog {
     var sender: RecordSender? { state.withLock { $0.sender } }
 
     /// The sender; a new one if the last has failed.
-    private func currentSender() async throws(LogError) -> RecordSender {
+    func currentSender() async throws(LogError) -> RecordSender {
         if let sender, sender.failure == nil { return sender }
         do {
             return try await pool.run { [self] in try makeSender() }

@@ -14,16 +14,18 @@ enum KeyValueNode {
 
     /// Starts it and returns once it listens.
     static func listening(
-        _ data: String, _ memstore: MemStore = .rocksdb, partitions: Int = 3, _ further: [String] = []
+        _ data: String, _ memstore: MemStore = .rocksdb, partitions: Int = 3, _ further: [String] = [],
+        environment: [String: String] = [:]
     ) throws -> ServiceProcess {
-        try ServiceProcess(Programs.keyValue, arguments(data, memstore, partitions) + further)
+        try ServiceProcess(Programs.keyValue, arguments(data, memstore, partitions) + further, environment: environment)
     }
 
     /// Starts it and returns once every partition serves.
     static func serving(
-        _ data: String, _ memstore: MemStore = .rocksdb, partitions: Int = 3, _ further: [String] = []
+        _ data: String, _ memstore: MemStore = .rocksdb, partitions: Int = 3, _ further: [String] = [],
+        environment: [String: String] = [:]
     ) throws -> ServiceProcess {
-        let node = try listening(data, memstore, partitions: partitions, further)
+        let node = try listening(data, memstore, partitions: partitions, further, environment: environment)
         try node.waitUntilReady()
         return node
     }

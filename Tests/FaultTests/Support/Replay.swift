@@ -81,7 +81,8 @@ struct Replay {
                 let records =
                     if let log { try await read(log, index) } else { logged?[number][index] ?? [] }
                 let expected = newest(records)
-                let end = records.last?.offset.next ?? .zero
+                // Compaction may have taken the last record of the embedded log, but not its offset.
+                let end = try await log?.bounds(index).upperBound ?? records.last?.offset.next ?? .zero
                 var found: [[UInt8]: StoredEntry] = [:]
                 try memstore.scan(index, .all, .forward) { key, entry in
                     found[key] = entry

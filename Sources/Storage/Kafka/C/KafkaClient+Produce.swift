@@ -79,7 +79,10 @@ extension KafkaClient {
         let message = message.pointee
         let token = UInt64(UInt(bitPattern: message._private))
         if message.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-            return DeliveryReport(token: token, result: .failure(KafkaErrors.error(message.err, "a record")))
+            let error = KafkaErrors.error(message.err, "a record")
+            // Damaged on its way to the broker: the log is as it was, and the next try may be good.
+            let code = error.code == .corrupt ? LogError.Code.io : error.code
+            return DeliveryReport(token: token, result: .failure(LogError(code, error.reason)))
         }
         // The broker has it, but a lost answer and a repetition have lost its place.
         guard message.offset >= 0 else {

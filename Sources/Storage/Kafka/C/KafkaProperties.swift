@@ -25,6 +25,18 @@ struct KafkaProperties {
         return set(configuration, name, value)
     }
 
+    /// What may keep these values from being of use although nothing is wrong with them; `nil` for nothing.
+    ///
+    /// A librdkafka before 2.6.1 says a part of SCRAM's nonce twice. Brokers took that until Kafka 4; those end the
+    /// connection, and librdkafka does not say why.
+    var doubt: Report? {
+        let mechanism = values.last { $0.name == "sasl.mechanism" || $0.name == "sasl.mechanisms" }?.value ?? ""
+        guard mechanism.uppercased().hasPrefix("SCRAM-"), rd_kafka_version() < 0x0206_01FF else { return nil }
+        return Report(
+            .warning, "this librdkafka cannot log in at Kafka 4 with SCRAM",
+            [("mechanism", mechanism), ("version", String(cString: rd_kafka_version_str())), ("needed", "2.6.1")])
+    }
+
     /// The names of all properties that librdkafka has and that a text can be given for.
     ///
     /// They are read from the table that it prints of them: there is no other list that is complete.
