@@ -117,7 +117,7 @@ let package = Package(
         .target(
             name: "AffinitySimulation", dependencies: ["AffinityCore", "AffinityTesting"], path: "Tests/Simulation",
             swiftSettings: swiftSettings),
-        program("Simulate", path: "Tests/Simulate", ["AffinitySimulation", "AffinityCore", "AffinityTesting"]),
+        program("Simulate", path: "Tests/Simulate", ["AffinitySimulation", "AffinityThreads"]),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",

@@ -1,28 +1,150 @@
-import AffinityCore
 import AffinitySimulation
-import AffinityTesting
+import AffinityThreads
 import Foundation
+import Synchronization
 
-var seeds: UInt64 = 100
-var from: UInt64 = 1
-var isTraced = false
-var arguments = Array(CommandLine.arguments.dropFirst())
-while let option = arguments.first {
-    arguments.removeFirst()
-    switch option {
-    case "--seeds": seeds = UInt64(arguments.removeFirst())!
-    case "--from": from = UInt64(arguments.removeFirst())!
-    case "--trace": isTraced = true
-    default: print("?"); exit(64)
+/// What is asked for.
+struct Options {
+    static let usage = """
+        usage: Simulate [--seeds N] [--from S] [--minutes M] [--threads T] [--stop]
+               Simulate --seed S [--short]
+
+          --seeds N    runs the plans of so many seeds (default 300)
+          --from S     from this one on (default: any)
+          --minutes M  begins no further one after so much time
+          --threads T  at a time (default: as many as there are processors)
+          --stop       ends with the first seed that fails, and does not shorten it
+          --seed S     runs the plan of one seed, and shows what happens
+          --short      leaves out what it fails without as well
+
+        Ends with 1 if a seed fails.
+        """
+
+    var seeds: UInt64 = 300
+    var from = UInt64.random(in: 1..<1 << 40)
+    var minutes: Double?
+    var threads = ProcessInfo.processInfo.activeProcessorCount
+    var stops = false
+    var seed: UInt64?
+    var isShortened = false
+
+    /// Reads the arguments; `nil` if they cannot be understood.
+    init?(_ arguments: [String]) {
+        var rest = arguments[...]
+        while let name = rest.popFirst() {
+            switch name {
+            case "--stop": stops = true
+            case "--short": isShortened = true
+            case "--seeds", "--from", "--seed":
+                guard let number = rest.popFirst().flatMap({ UInt64($0) }) else { return nil }
+                switch name {
+                case "--seeds": seeds = number
+                case "--from": from = number
+                default: seed = number
+                }
+            case "--minutes":
+                guard let number = rest.popFirst().flatMap({ Double($0) }), number > 0 else { return nil }
+                minutes = number
+            case "--threads":
+                guard let number = rest.popFirst().flatMap({ Int($0) }), (1...1024).contains(number) else { return nil }
+                threads = number
+            default: return nil
+            }
+        }
     }
 }
-var tally = Run.Tally()
-let begin = ContinuousClock.now
-for seed in from..<(from + seeds) {
-    let run = try Run(Plan(seed: seed), trace: isTraced ? { print($0) } : nil)
+
+/// Runs one plan, and shows what happens.
+func show(_ seed: UInt64, isShortened: Bool) throws -> Int32 {
+    var plan = Plan(seed: seed)
+    if isShortened {
+        let run = try Run(plan)
+        run.run()
+        if let violation = run.violation { plan = try plan.shortened(violation).plan }
+    }
+    let run = try Run(plan) { print($0) }
     run.run()
-    tally += run.tally
-    if let violation = run.violation { print("seed \(seed): \(violation)") }
-    if isTraced { print("digest \(run.digest)") }
+    print("digest \(run.digest)")
+    return run.violation == nil ? 0 : 1
 }
-print("\(tally) in \(ContinuousClock.now - begin)")
+
+/// Runs many plans, on several threads.
+final class Sweep: Sendable {
+    private struct State {
+        var next: UInt64
+        var tally = Run.Tally()
+        var failed = 0
+        var isOver = false
+    }
+
+    private let options: Options
+    private let state: Mutex<State>
+    private let begin = ContinuousClock.now
+
+    init(_ options: Options) {
+        self.options = options
+        state = Mutex(State(next: options.from))
+    }
+
+    func run() -> Int32 {
+        let threads = (0..<options.threads).map { _ in
+            ServiceThread { [self] in
+                while let seed = nextSeed() {
+                    do { try run(seed) } catch { report("seed \(seed): \(error)") }
+                }
+            }
+        }
+        for thread in threads { thread.join() }
+        let (tally, failed) = state.withLock { ($0.tally, $0.failed) }
+        print(
+            """
+            \(tally.runs) runs from seed \(options.from) in \((ContinuousClock.now - begin).seconds) s, \(failed) failed: \
+            \(tally.requests) requests (\(tally.acknowledged) writes and \(tally.reads) reads answered), \(tally.faults) \
+            faults, \(tally.steps) steps, \(tally.simulated.seconds) s simulated
+            """)
+        return failed == 0 ? 0 : 1
+    }
+
+    private func nextSeed() -> UInt64? {
+        if let minutes = options.minutes, ContinuousClock.now - begin > .seconds(minutes * 60) { return nil }
+        return state.withLock { state in
+            guard !state.isOver, state.next - options.from < options.seeds else { return nil }
+            defer { state.next += 1 }
+            return state.next
+        }
+    }
+
+    private func run(_ seed: UInt64) throws {
+        let plan = Plan(seed: seed)
+        let run = try Run(plan)
+        run.run()
+        state.withLock { $0.tally += run.tally }
+        guard let violation = run.violation else { return }
+        report("seed \(seed): \(violation)\n  scripts/simulate --seed \(seed)")
+        if options.stops { return }
+        let short = try plan.shortened(violation)
+        let steps = short.plan.steps.map { "  \($0.milliseconds) ms \($0.action)" }.joined(separator: "\n")
+        report("seed \(seed), shortened (scripts/simulate --seed \(seed) --short): \(short.violation)\n\(steps)")
+    }
+
+    private func report(_ text: String) {
+        state.withLock { state in
+            print(text)
+            fflush(nil)
+            if text.contains("shortened") { return }
+            state.failed += 1
+            state.isOver = state.isOver || options.stops
+        }
+    }
+}
+
+extension Duration {
+    var seconds: Int64 { components.seconds }
+}
+
+guard let options = Options(Array(CommandLine.arguments.dropFirst())) else {
+    print(Options.usage)
+    exit(64)
+}
+if let seed = options.seed { exit(try show(seed, isShortened: options.isShortened)) }
+exit(Sweep(options).run())

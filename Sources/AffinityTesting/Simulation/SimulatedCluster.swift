@@ -87,6 +87,10 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         simulation.drain(.seconds(120))
         for node in all.values { node.dismantle() }
         all = [:]
+        parts.network.dismantle()
+        parts.log.dismantle()
+        parts.tree.dismantle()
+        simulation.dismantle()
     }
 
     // MARK: - Asking

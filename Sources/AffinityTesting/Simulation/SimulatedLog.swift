@@ -103,6 +103,8 @@ public final class SimulatedLog: @unchecked Sendable {
     /// The names of the changelogs of a partition.
     func names(_ partition: PartitionID) -> [String] { (changelogs[partition] ?? [:]).keys.sorted() }
 
+    func dismantle() { changelogs = [:] }
+
     private var now: Timestamp { SimulatedClock.calendar(simulation.now) }
     var latency: Duration { simulation.duration(settings.latency) }
 

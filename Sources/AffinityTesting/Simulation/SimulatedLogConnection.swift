@@ -72,6 +72,8 @@ final class SimulatedLogConnection: ChangeLog, @unchecked Sendable {
         for use in orderedUses { use.fail(LogError(.io, "the producer has failed")) }
     }
 
+    func dismantle() { uses = [:] }
+
     func remove(_ use: SimulatedPartitionLog) { if uses[use.partition] === use { uses[use.partition] = nil } }
 
     /// Looks up the ends of all changelogs, again and again.

@@ -26,6 +26,8 @@ final class SimulatedNetwork: @unchecked Sendable {
     func isCut(from sender: NodeID, to receiver: NodeID) -> Bool { cuts.contains([sender, receiver]) }
     func link(of node: NodeID) -> SimulatedLink? { links[node].flatMap { $0.process.isDead ? nil : $0 } }
 
+    func dismantle() { links = [:] }
+
     func way() -> Duration {
         if delayRate > 0, simulation.random.once(in: delayRate) {
             return simulation.duration(.milliseconds(10)...(.seconds(3)))
@@ -81,6 +83,8 @@ final class SimulatedLink: PeerLink, @unchecked Sendable {
         }
         return try result.get()
     }
+
+    func dismantle() { (handlers, calls) = ([:], [:]) }
 
     private func send(
         _ number: UInt64, _ call: Call, _ peer: PeerAddress, _ type: String, _ body: [UInt8], _ deadline: MonotonicTime

@@ -77,6 +77,8 @@ final class SimulatedNode<P: Partition>: @unchecked Sendable {
 
         fileprivate func dismantle() {
             tasks = []
+            link.dismantle()
+            log.dismantle()
             process.dismantle()
         }
     }
@@ -119,7 +121,11 @@ final class SimulatedNode<P: Partition>: @unchecked Sendable {
         }
     }
 
-    func dismantle() { for run in runs { run.dismantle() } }
+    /// Everything here holds each other.
+    func dismantle() {
+        for run in runs { run.dismantle() }
+        runs = []
+    }
 }
 
 /// Who serves which partition, and under which lease.

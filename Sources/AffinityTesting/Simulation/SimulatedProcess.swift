@@ -67,7 +67,7 @@ final class SimulatedProcess: @unchecked Sendable {
     }
 
     /// Nothing runs here any more: the end of the simulation.
-    func dismantle() { executors = [] }
+    func dismantle() { (executors, mourners) = ([], []) }
 
     private func wake() { for executor in executors { executor.list() } }
 

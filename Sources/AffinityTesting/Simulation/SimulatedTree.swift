@@ -46,6 +46,11 @@ final class SimulatedTree: @unchecked Sendable {
         }
     }
 
+    func dismantle() {
+        sessions = [:]
+        tree.schedule = nil
+    }
+
     func register(_ id: Int64, _ connection: SimulatedTreeConnection) {
         sessions[id] = Session(connection, heard: simulation.now)
         look(id)

@@ -112,6 +112,12 @@ public final class Simulation: @unchecked Sendable {
         current = outer
     }
 
+    /// Forgets what was still to happen: the end of the simulation.
+    func dismantle() {
+        timers = Heap { ($0.time, $0.number) < ($1.time, $1.number) }
+        (ready, trace) = ([], nil)
+    }
+
     // MARK: - What is to happen
 
     /// Has `work` run at a moment, on an executor or outside of all processes; in the order of the calls where the moments
