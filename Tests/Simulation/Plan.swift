@@ -59,7 +59,7 @@ package struct Plan: Sendable {
     /// Whether the log is replayed in the end by nodes that have lost their disks.
     package var isReplayed = false
     /// How long nodes, requests and faults go on before everything is healed.
-    static let length = 15_000
+    static let length = 10_000
 }
 
 extension Plan {
@@ -79,7 +79,7 @@ extension Plan {
         settings.partitions = random.pick([1, 2, 2])
         settings.loops = random.pick([1, 2])
         isReplayed = random.once(in: 2)
-        addRequests(60 + random.below(80), random)
+        addRequests(62 + random.below(84), random)
         let kinds = Fault.allCases.filter { _ in random.once(in: 4) }
         if !kinds.isEmpty {
             for _ in 0..<(2 + random.below(10)) { add(random.pick(kinds), random) }

@@ -41,6 +41,8 @@ final class SentRequests: Sendable {
     /// Takes back what was sent to former masters.
     func move(_ partition: Int, to route: RoutingTable.Route) {
         let sent = state.withLock { $0.sent.indices.contains(partition) ? $0.sent[partition] : [:] }
-        for (_, request) in sent.sorted(by: { $0.key < $1.key }) where request.master.isOvertaken(by: route) { request.withdrawal.withdraw() }
+        for (_, request) in sent.sorted(by: { $0.key < $1.key }) where request.master.isOvertaken(by: route) {
+            request.withdrawal.withdraw()
+        }
     }
 }

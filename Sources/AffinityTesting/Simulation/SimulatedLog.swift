@@ -78,7 +78,7 @@ public final class SimulatedLog: @unchecked Sendable {
         /// How long tombstones stay.
         public var deleteRetention = Duration.seconds(60)
         /// How often the ends are looked up.
-        public var poll = Duration.milliseconds(100)
+        public var poll = Duration.milliseconds(150)
         /// How long a request waits for brokers that are away.
         public var patience = Duration.seconds(2)
     }
