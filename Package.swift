@@ -73,7 +73,9 @@ let package = Package(
                 "AffinityCoordinator", "AffinityZooKeeper", "AffinityTransport", "AffinityNet", "AffinityGateway",
                 "AffinityConfiguration", "AffinityObservability", "AffinityRocksDB",
             ]),
-        library("AffinityTesting", path: "AffinityTesting", ["AffinityCore", "AffinityMemStores", "AffinityThreads"]),
+        library(
+            "AffinityTesting", path: "AffinityTesting",
+            ["AffinityCore", "AffinityMemStores", "AffinityThreads", "AffinityGateway", "AffinityNet"]),
 
         program("affinity", path: "Sources/affinity-cli", []),
         program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),

@@ -204,7 +204,7 @@ size_t Connection::step_head(std::string_view bytes) {
         case HeadScan::Result::complete: break;
     }
     size_t used = scan_.end;
-    exchange_ = new cb_exchange(loop_, this, remote_);
+    exchange_ = new cb_exchange(&loop_, this, remote_);
     const char *detail = "";
     if (int status = exchange_->parse(bytes.substr(0, used), options, detail)) {
         fail(status, detail);

@@ -51,7 +51,8 @@ bool equals_ignoring_case(std::string_view a, std::string_view b);
 }  // namespace cb
 
 struct cb_exchange {
-    cb_loop &loop;
+    /// Null for a request that came over no connection.
+    cb_loop *loop;
     /// Null once the connection has ended; read on the loop's thread only.
     cb::Connection *connection;
     sockaddr_in6 remote;
@@ -67,7 +68,7 @@ struct cb_exchange {
     bool expects_continue = false;
     uint64_t content_length = 0;
 
-    cb_exchange(cb_loop &loop, cb::Connection *connection, const sockaddr_in6 &remote);
+    cb_exchange(cb_loop *loop, cb::Connection *connection, const sockaddr_in6 &remote);
     ~cb_exchange();
     void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() {

@@ -245,6 +245,19 @@ extern "C" {
 static cb_bytes bytes_of(std::string_view text) {
     return {reinterpret_cast<const uint8_t *>(text.data()), text.size()};
 }
+cb_exchange *cb_exchange_new(const void *head, size_t head_count, const void *body, size_t body_count, int *status) {
+    cb_server_options limits{};
+    limits.target_max = limits.header_section_max = limits.header_count_max = limits.body_max = SIZE_MAX / 2;
+    auto *exchange = new cb_exchange(nullptr, nullptr, sockaddr_in6{});
+    const char *detail = nullptr;
+    *status = exchange->parse({static_cast<const char *>(head), head_count}, limits, detail);
+    if (*status != 0) {
+        exchange->release();
+        return nullptr;
+    }
+    exchange->body.assign(static_cast<const char *>(body), body_count);
+    return exchange;
+}
 void cb_exchange_release(cb_exchange *x) { x->release(); }
 cb_bytes cb_exchange_method(const cb_exchange *x) { return bytes_of(x->text(x->method)); }
 cb_bytes cb_exchange_target(const cb_exchange *x) { return bytes_of(x->text(x->target)); }

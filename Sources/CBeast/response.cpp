@@ -61,11 +61,13 @@ void append_problem(std::string &out, cb_loop &loop, int status, const char *det
 }
 }  // namespace cb
 
-cb_exchange::cb_exchange(cb_loop &l, cb::Connection *c, const sockaddr_in6 &r) : loop(l), connection(c), remote(r) {
-    loop.retain();
+cb_exchange::cb_exchange(cb_loop *l, cb::Connection *c, const sockaddr_in6 &r) : loop(l), connection(c), remote(r) {
+    if (loop) loop->retain();
 }
 
-cb_exchange::~cb_exchange() { loop.release(); }
+cb_exchange::~cb_exchange() {
+    if (loop) loop->release();
+}
 
 void cb_exchange::begin(int status) {
     if (!connection) return;
@@ -75,7 +77,7 @@ void cb_exchange::begin(int status) {
     is_broken_ = status < 200 || status > 999;
     asks_to_close_ = false;
     cb::append_status_line(out, status);
-    out += loop.date_line();
+    out += loop->date_line();
 }
 
 void cb_exchange::add_header(std::string_view name, std::string_view value) {
@@ -117,7 +119,7 @@ void cb_exchange::end(std::string_view content) {
     bool keep = keep_alive && !asks_to_close_ && !connection->is_draining();
     if (is_broken_) {
         out.resize(answer_at_);
-        cb::append_problem(out, loop, 500, "The answer had a header that cannot be sent.", !keep, is_head);
+        cb::append_problem(out, *loop, 500, "The answer had a header that cannot be sent.", !keep, is_head);
         connection->answered(keep);
         return;
     }

@@ -120,6 +120,9 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         self[node].running.map { SimulatedClock(process: $0.process) }
     }
 
+    /// The service of a node's process; `nil` if that does not run.
+    func service(of node: String) -> Service<P>? { self[node].running?.service }
+
     // MARK: - What happens to nodes
 
     /// Starts a node, a new one or one that has died. What is on its disk is still there.

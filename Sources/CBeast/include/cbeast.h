@@ -100,6 +100,9 @@ typedef struct {
     size_t count;
 } cb_bytes;
 
+/// A request that came over no connection, for tests: `head` is its header section, to the empty line. Null, with the
+/// status to refuse it with, if that is malformed.
+cb_exchange *cb_exchange_new(const void *head, size_t head_count, const void *body, size_t body_count, int *status);
 void cb_exchange_release(cb_exchange *exchange);
 cb_bytes cb_exchange_method(const cb_exchange *exchange);
 cb_bytes cb_exchange_target(const cb_exchange *exchange);

@@ -9,6 +9,19 @@ public final class HTTPRequest: Sendable {
 
     init(adopting pointer: OpaquePointer) { handle = ExchangeHandle(pointer: pointer) }
 
+    /// A request that came over no connection, for tests; `nil` if no server would take it.
+    ///
+    /// - Parameter head: the request line and the headers, each with its line end, and an empty line.
+    package init?(head: String, body: [UInt8]) {
+        var status: Int32 = 0
+        var head = head
+        let made = head.withUTF8 { head in
+            body.withUnsafeBytes { cb_exchange_new(head.baseAddress, head.count, $0.baseAddress, $0.count, &status) }
+        }
+        guard let made else { return nil }
+        handle = ExchangeHandle(pointer: made)
+    }
+
     /// The method.
     public var method: HTTPMethod { HTTPMethod(cb_exchange_method(pointer).string) }
 
