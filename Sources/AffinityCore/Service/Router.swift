@@ -32,8 +32,10 @@
         self.held = held
         let sent = SentRequests(partitions: partitions)
         self.sent = sent
-        table.observe(keyspace) { [table] numbers in
+        // Weak: the table keeps this.
+        table.observe(keyspace) { [weak table] numbers in
             held.wake(numbers)
+            guard let table else { return }
             for number in numbers { sent.move(number, to: table[PartitionID(keyspace: keyspace, number: number)]) }
         }
     }
