@@ -208,7 +208,8 @@ package final class Run: @unchecked Sendable {
                 open -= 1
                 return fail("torn: \(attempt.change.key) differs from its twin")
             }
-            note(attempt.change.key, commit)
+            // Nobody is told the version of what is gone.
+            if attempt.change.action != .delete { note(attempt.change.key, commit) }
             outcome = .ok(reply)
         case .failure(let error) where error.outcome == .rejected: outcome = .ok(.refused)
         case .failure(let error) where error.outcome == .notApplied && !attempt.request.isRepeated: outcome = .failed
