@@ -97,9 +97,10 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
 
     /// Asks a node, as a request to its gateway does: `body` runs in the node's process.
     ///
-    /// - Returns: where the answer will be. A process that dies answers nothing.
+    /// - Returns: where the answer will be; an error of `body` that is no `AskError` becomes one of an unknown outcome. A
+    ///   process that dies answers nothing.
     public func ask<Reply: Sendable>(
-        _ node: String, _ body: @escaping @Sendable (Service<P>) async throws(AskError) -> Reply
+        _ node: String, _ body: @escaping @Sendable (Service<P>) async throws -> Reply
     ) -> SimulatedAnswer<Reply> {
         let answer = SimulatedAnswer<Reply>()
         guard let run = self[node].running else {
@@ -109,7 +110,9 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         let loop = simulation.random.pick(run.loops)
         Task(executorPreference: loop) {
             let result: Result<Reply, AskError>
-            do throws(AskError) { result = .success(try await body(run.service)) } catch { result = .failure(error) }
+            do { result = .success(try await body(run.service)) } catch {
+                result = .failure(error as? AskError ?? AskError(.unknown, .failed, "\(error)"))
+            }
             if !run.process.isDead { answer.set(result) }
         }
         return answer
