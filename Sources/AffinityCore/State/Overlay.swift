@@ -42,12 +42,11 @@ struct Overlay {
         if let entry { _ = set(key, entry) } else if entries.removeValue(forKey: key) != nil { removeKey(key) }
     }
 
-    /// Says which version a write of `command` has, if it is still the newest of its key.
-    mutating func correct(_ key: [UInt8], of command: UInt64, _ write: Int, version: Version) {
-        guard let index = entries.index(forKey: key), entries.values[index].command == command,
-            entries.values[index].write == write
-        else { return }
-        entries.values[index].version = version
+    /// Records of somebody else stand at `offset`: what was foretold to stand there, or behind, stands so much further.
+    mutating func move(from offset: Offset, by length: UInt64) {
+        for index in entries.indices where entries.values[index].version >= Version(at: offset) {
+            entries.values[index].version = Version(entries.values[index].version.rawValue + length)
+        }
     }
 
     /// Drops what `command` wrote under `key`, unless a later command has written there since.

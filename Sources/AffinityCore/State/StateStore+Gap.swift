@@ -105,6 +105,10 @@ extension StateStore {
         nextOffsets[gap.changelog] = Offset(nextOffsets[gap.changelog].rawValue + length)
         gaps.ends[gap.changelog] = gap.end
         gaps.hasFolded = true
+        // What is on its way stands further back than it was foretold. Whoever has run may have seen that; who runs from
+        // now on sees what is right.
+        overlays[gap.changelog].move(from: gap.range.lowerBound, by: UInt64(length))
+        gaps.outdated = pending.nextNumber
     }
 
     /// Whether an own settled will stand behind the gap: whatever is on its way does.
@@ -207,16 +211,6 @@ extension StateStore {
     private func isAcknowledged(_ command: UInt64, _ write: Int, _ changelog: Int) -> Bool {
         guard let next = awaited[changelog].first else { return true }
         return (command, write) < (next.command, next.write)
-    }
-
-    /// A record of a command that is on its way stands behind one of somebody else, and not where it was foretold.
-    func move(_ place: Int, _ write: Int, to offset: Offset) {
-        pending[place].move(write, to: offset)
-        // Whoever has run since may have seen the version that was foretold; who runs from now on sees the right one.
-        gaps.outdated = pending.nextNumber
-        let moved = pending[place].writes[write]
-        overlays[moved.store].correct(
-            moved.key, of: pending.firstNumber + UInt64(place), write, version: Version(at: offset))
     }
 
     // MARK: - Applying

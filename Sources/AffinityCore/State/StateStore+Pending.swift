@@ -67,6 +67,7 @@ extension StateStore {
         var version: Version { repeated ?? last.map { Version(at: writes[$0].offset) } ?? .none }
 
         mutating func move(_ write: Int, to offset: Offset) {
+            guard writes[write].offset != offset else { return }
             writes[write].offset = offset
             if write == last { hasMoved = true }
         }

@@ -254,7 +254,7 @@
         pending[place].unacknowledged -= 1
         if isShared {
             gaps.contiguous[ack.changelog] = pending[place].sent
-            if pending[place].writes[written.write].offset != offset { move(place, written.write, to: offset) }
+            pending[place].move(written.write, to: offset)
         }
         return .good
     }

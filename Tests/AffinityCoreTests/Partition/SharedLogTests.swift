@@ -105,6 +105,23 @@ import Testing
         #expect(early.value?.reply.first?.hasPrefix("4@") == true, "\(early.value?.reply ?? [])")
     }
 
+    @Test func aConditionIsHeldAgainstTheVersionsThatFollowFromTheLastGap() throws {
+        let rig = try serving("shared-shifted")
+        rig.base.holdsAcknowledgements = true
+        let first = rig.send(.put("a", "1"))
+        let second = rig.send(.put("a", "2"))
+        rig.base.write(foreign("f", "1"), to: rig.partition, "texts")
+        rig.base.acknowledge(1)
+        rig.executor.run()
+        // The first stands where the second was foretold to stand, and its version is known to its client.
+        #expect(first.value?.version == Version(4))
+        let third = rig.send(.version("a"), .put("b", "1"))
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(second.value?.version == Version(5))
+        #expect(third.value?.reply.first?.hasPrefix("5@") == true, "\(third.value?.reply ?? [])")
+    }
+
     @Test func acksWaitForTheGapBeforeThem() throws {
         let rig = try serving("shared-gap-waits")
         rig.base.holdsAcknowledgements = true
