@@ -20,8 +20,9 @@ public final class Simulation: @unchecked Sendable {
     let random: SeededRandom
     /// How much time has passed.
     public private(set) var now = MonotonicTime(nanoseconds: 0)
-    /// How many things have run, and a number that depends on all of them and their order.
+    /// How many things have run.
     public private(set) var stepCount = 0
+    /// A number that depends on all of them and their order.
     public private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     /// Gets what the simulation and its parts have to say of each step that a reader wants to know of.
     public var trace: ((String) -> Void)?
