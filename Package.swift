@@ -14,8 +14,8 @@ func library(_ name: String, path: String, _ dependencies: [Target.Dependency] =
     .target(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+func tests(_ name: String, _ dependencies: [Target.Dependency], data: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: data, swiftSettings: swiftSettings)
 }
 
 func program(_ name: String, path: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -120,6 +120,9 @@ let package = Package(
             name: "AffinitySimulation", dependencies: ["AffinityCore", "AffinityTesting"], path: "Tests/Simulation",
             swiftSettings: swiftSettings),
         program("Simulate", path: "Tests/Simulate", ["AffinitySimulation", "AffinityThreads"]),
+        tests("SimulationTests", ["AffinitySimulation", "AffinityTestSupport", "Simulate"]),
+        // Small scripts, each with what comes of it.
+        tests("ScenarioTests", ["AffinityCore", "AffinityTesting", "AffinitySimulation"], data: ["Scenarios"]),
         tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
         tests(
             "MemStoresTests",

@@ -60,21 +60,25 @@ package struct Change: Command {
     }
 
     package var key: String
-    var action: Action
+    package var action: Action
     /// The version that there must be.
-    var match: UInt64?
+    package var match: UInt64?
     /// Whether there must be none.
-    var isNew = false
+    package var isNew = false
+
+    package init(key: String, action: Action) { (self.key, self.action) = (key, action) }
 }
 
 /// Reads an entry.
 package struct Look: Query {
     package struct Seen: Codable, Sendable {
-        var value: [UInt8]?
-        var version: UInt64
-        var isTorn: Bool
+        package var value: [UInt8]?
+        package var version: UInt64
+        package var isTorn: Bool
     }
 
     package typealias Reply = Seen
     package var key: String
+
+    package init(key: String) { self.key = key }
 }

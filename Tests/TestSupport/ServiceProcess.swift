@@ -79,6 +79,7 @@ package enum Programs {
     package static let keyValue = path("KeyValue")
     package static let counter = path("Counter")
     package static let affinity = path("affinity")
+    package static let simulate = path("Simulate")
 
     /// The test bundle is the process that runs, or an argument of it.
     private static func path(_ name: String) -> String {

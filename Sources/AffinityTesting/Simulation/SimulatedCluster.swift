@@ -46,7 +46,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     ///
     /// - Throws: `AssemblyError` if the `Partition` subclass has mistakes.
     public init(_ type: P.Type, settings: SimulationSettings = SimulationSettings(), seed: UInt64) throws {
-        parts = Parts(Simulation(seed: seed), settings)
+        parts = Parts(Simulation(seed: seed, latency: settings.latency), settings)
         let log = parts.log
         parts.watch.onServe = { log.settle($0) }
         for number in 0..<settings.nodes { try start("n\(number + 1)") }
@@ -193,6 +193,23 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         self[node].running?.log.failProducer()
     }
 
+    /// Holds back what a node's process sends to the log from now on, or the log's word on it, until `letGo`.
+    ///
+    /// What is held back of a process that dies, or of a producer that fails, is still on its way.
+    ///
+    /// - Parameter changelog: of which changelogs; `nil` for all.
+    public func hold(_ traffic: LogTraffic, of node: String, changelog: String? = nil) {
+        simulation.say("\(traffic) of \(node) are held back")
+        self[node].running?.log.producer.hold(traffic, of: changelog)
+    }
+
+    /// Lets everything go that is held back of a node's processes, and holds nothing back any more.
+    public func letGo(_ traffic: LogTraffic, of node: String) {
+        simulation.say("\(traffic) of \(node) go on")
+        self[node].running?.log.producer.endHolds(traffic)
+        log.letGo(traffic, of: node)
+    }
+
     // MARK: - What happens between them
 
     /// Keeps what one node sends from reaching another.
@@ -305,6 +322,11 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         parts.tree.tree.node(path).map { String(decoding: $0.data, as: UTF8.self) }
     }
 
+    /// What can be read of a changelog, in order.
+    public func records(of partition: Int, _ changelog: String) -> [LoggedRecord] {
+        log.records(PartitionID(keyspace: keyspace, number: partition), changelog)
+    }
+
     /// What stands in the memstores of a partition's replicas, by node: the entries of each store in the order of their
     /// keys.
     public func entries(of partition: Int) -> [String: [[(key: [UInt8], entry: StoredEntry)]]] {
@@ -348,6 +370,9 @@ public struct SimulationSettings: Sendable {
     public var deadline = Duration.seconds(5)
     /// What bounds the work of a partition.
     public var limits = StateLimits()
+    /// How long every way takes, to the log, the tree and other nodes, where nothing is to be left to chance: neither
+    /// that, nor what runs first, nor what goes together, nor what a crash loses. `nil` leaves all of it to chance.
+    public var latency: Duration?
 
     /// Three nodes, two partitions, two replicas.
     public init() {}

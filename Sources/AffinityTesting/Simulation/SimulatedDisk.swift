@@ -25,9 +25,10 @@ final class SimulatedDisk: @unchecked Sendable {
         self.isVolatile = isVolatile
     }
 
-    /// The process has died: the newest batches may be gone.
+    /// The process has died: the newest batches may be gone, if that is left to chance.
     func crash() {
         if isVolatile { return wipe() }
+        if simulation.latency != nil { return }
         for partition in kept.keys.sorted(by: { $0.number < $1.number }) {
             guard let batches = kept[partition] else { continue }
             let safe = flushed[partition] ?? 0

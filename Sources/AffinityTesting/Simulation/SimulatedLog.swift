@@ -1,5 +1,13 @@
 internal import AffinityCore
 
+/// What goes between a process and the log, and can be held back (`SimulatedCluster.hold`).
+public enum LogTraffic: Sendable {
+    /// What its producer has sent and has not landed.
+    case records
+    /// The log's word on what is committed.
+    case acknowledgements
+}
+
 /// A model of Kafka: changelogs that the processes of a simulation share.
 ///
 /// A record lands at its changelog's leader, is committed when the others have it, and is acknowledged: each takes some
@@ -59,6 +67,8 @@ public final class SimulatedLog: @unchecked Sendable {
         var committed: [Entry] = []
         var isBusy = false
         var isDelivering = false
+        /// What is held back here and would have come further.
+        var held: Set<LogTraffic> = []
 
         init(_ producer: SimulatedProducer) { self.producer = producer }
     }
@@ -106,7 +116,7 @@ public final class SimulatedLog: @unchecked Sendable {
     func dismantle() { changelogs = [:] }
 
     private var now: Timestamp { SimulatedClock.calendar(simulation.now) }
-    var latency: Duration { simulation.duration(settings.latency) }
+    var latency: Duration { simulation.way(settings.latency) }
 
     // MARK: - Writing
 
@@ -129,17 +139,22 @@ public final class SimulatedLog: @unchecked Sendable {
     private func pump(_ lane: Lane, _ changelog: Changelog) {
         guard !lane.isBusy, !lane.queue.isEmpty else { return }
         lane.isBusy = true
-        let count = 1 + simulation.random.below(lane.queue.count)
+        let count = simulation.share(of: lane.queue.count)
         simulation.after(latency) { [self] in land(count, lane, changelog) }
     }
 
-    private func land(_ count: Int, _ lane: Lane, _ changelog: Changelog) {
-        guard !isAway, lane.producer.reachesBrokers || !lane.producer.isAlive else {
+    /// - Parameter isSent: whether it has been sent before, and was held back: it lands whatever has become of the sender.
+    private func land(_ count: Int, _ lane: Lane, _ changelog: Changelog, isSent: Bool = false) {
+        if lane.producer.isHeld(.records, of: changelog.place.name) {
+            lane.held.insert(.records)
+            return
+        }
+        guard !isAway, lane.producer.reachesBrokers || !lane.producer.isAlive || isSent else {
             // Who is gone asks once more at most.
             if !lane.producer.isAlive { return lane.queue = [] }
             return simulation.after(.milliseconds(50)) { [self] in land(count, lane, changelog) }
         }
-        if !lane.producer.isAlive, simulation.random.once(in: 2) { return lane.queue = [] }
+        if !lane.producer.isAlive, !isSent, simulation.happens(onceIn: 2) { return lane.queue = [] }
         let count = min(count, lane.queue.count)
         for var entry in lane.queue.prefix(count) {
             entry.offset = changelog.append(entry.record, at: now)
@@ -164,7 +179,7 @@ public final class SimulatedLog: @unchecked Sendable {
             if count == 0 { continue }
             lane.committed += lane.landed.prefix(count)
             lane.landed.removeFirst(count)
-            deliver(lane)
+            deliver(lane, changelog)
             if lane.landed.isEmpty {
                 lane.isBusy = false
                 pump(lane, changelog)
@@ -175,25 +190,45 @@ public final class SimulatedLog: @unchecked Sendable {
         }
     }
 
-    private func deliver(_ lane: Lane) {
+    private func deliver(_ lane: Lane, _ changelog: Changelog) {
         guard !lane.isDelivering, !lane.committed.isEmpty else { return }
         lane.isDelivering = true
-        simulation.after(latency) { [self] in hand(lane) }
+        simulation.after(latency) { [self] in hand(lane, changelog) }
     }
 
-    private func hand(_ lane: Lane) {
+    private func hand(_ lane: Lane, _ changelog: Changelog) {
         guard lane.producer.isAlive else { return lane.committed = [] }
+        if lane.producer.isHeld(.acknowledgements, of: changelog.place.name) {
+            lane.held.insert(.acknowledgements)
+            return
+        }
         guard lane.producer.reachesBrokers else {
-            return simulation.after(.milliseconds(50)) { [self] in hand(lane) }
+            return simulation.after(.milliseconds(50)) { [self] in hand(lane, changelog) }
         }
         lane.isDelivering = false
-        let count = 1 + simulation.random.below(lane.committed.count)
+        let count = simulation.share(of: lane.committed.count)
         for entry in lane.committed.prefix(count) { entry.use.take(entry.changelog, entry.offset) }
         lane.committed.removeFirst(count)
-        deliver(lane)
+        deliver(lane, changelog)
     }
 
     // MARK: - What happens to it
+
+    /// Lets everything go that was held back of what the producers of a process of that name sent, or are to hear.
+    func letGo(_ traffic: LogTraffic, of process: String) {
+        for changelog in all {
+            for lane in changelog.lanes where lane.producer.name == process {
+                lane.producer.endHolds(traffic)
+                guard lane.held.remove(traffic) != nil else { continue }
+                simulation.after(latency) { [self] in
+                    switch traffic {
+                    case .records: land(lane.queue.count, lane, changelog, isSent: true)
+                    case .acknowledgements: hand(lane, changelog)
+                    }
+                }
+            }
+        }
+    }
 
     /// Gives changelogs another leader, which does not have what was not committed.
     public func failOver(_ count: Int) {
@@ -251,14 +286,14 @@ public final class SimulatedLog: @unchecked Sendable {
     }
 
     /// Takes away records that have later ones of their key, and tombstones that have stood long enough, in a beginning of
-    /// each changelog that chance chooses.
+    /// each changelog that chance chooses; in all of it where nothing is left to chance.
     public func compact() {
         let youngest = now.advanced(by: .zero - settings.compactionLag)
         let oldest = now.advanced(by: .zero - settings.deleteRetention)
         for changelog in all {
             let limit = min(changelog.stable, changelog.settled)
             let bound = (0..<limit).first { changelog.slots[$0].map { $0.appended > youngest } ?? false } ?? limit
-            compact(changelog, below: simulation.random.below(bound + 1), oldest)
+            compact(changelog, below: simulation.share(of: bound + 1) - 1, oldest)
         }
     }
 
@@ -276,9 +311,12 @@ public final class SimulatedLog: @unchecked Sendable {
         for changelog in (changelogs[partition] ?? [:]).values { changelog.settled = changelog.stable }
     }
 
-    /// Lets too few brokers be there for anything to be committed, for some changelogs that chance chooses; or for none.
+    /// Lets too few brokers be there for anything to be committed, for some changelogs that chance chooses (for all where
+    /// nothing is left to chance); or for none.
     public func starve(_ isStarved: Bool) {
-        for changelog in all { changelog.isStarved = isStarved && simulation.random.once(in: 2) }
+        for changelog in all {
+            changelog.isStarved = isStarved && (simulation.latency != nil || simulation.random.once(in: 2))
+        }
     }
 
     /// What can be read of a changelog, in order.

@@ -5,6 +5,14 @@ final class SimulatedProducer: @unchecked Sendable {
     let process: SimulatedProcess
     unowned let connection: SimulatedLogConnection
     private(set) var hasFailed = false
+    /// What is held back of what it sends and hears.
+    private(set) var holds: Set<Hold> = []
+
+    struct Hold: Hashable {
+        var traffic: LogTraffic
+        /// Of which changelogs; `nil` for all.
+        var changelog: String?
+    }
 
     init(_ connection: SimulatedLogConnection) {
         process = connection.process
@@ -17,6 +25,17 @@ final class SimulatedProducer: @unchecked Sendable {
     var reachesBrokers: Bool { !process.isStopped && !connection.isCut }
 
     func fail() { hasFailed = true }
+
+    func hold(_ traffic: LogTraffic, of changelog: String?) {
+        holds.insert(Hold(traffic: traffic, changelog: changelog))
+    }
+
+    func endHolds(_ traffic: LogTraffic) { holds = holds.filter { $0.traffic != traffic } }
+
+    func isHeld(_ traffic: LogTraffic, of changelog: String) -> Bool {
+        holds.contains(Hold(traffic: traffic, changelog: nil))
+            || holds.contains(Hold(traffic: traffic, changelog: changelog))
+    }
 }
 
 /// The simulated log as one process sees it.
@@ -205,7 +224,7 @@ final class SimulatedPartitionLog: PartitionLog, @unchecked Sendable {
             throw LogError(.outOfRange, "\(partition) \(names[changelog]): offset \(offset) is not in 0...\(end)")
         }
         var page = LogPage(records: [], next: offset, end: end)
-        let limit = 1 + log.simulation.random.below(maxBytes == 1 ? 1 : 20)
+        let limit = log.simulation.share(of: maxBytes == 1 ? 1 : 20)
         while page.next < end, page.records.count < limit {
             if let record = contents.slots[Int(page.next.rawValue)] { page.records.append(record) }
             page.next = page.next.next

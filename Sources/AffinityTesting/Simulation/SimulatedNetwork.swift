@@ -32,7 +32,7 @@ final class SimulatedNetwork: @unchecked Sendable {
         if delayRate > 0, simulation.random.once(in: delayRate) {
             return simulation.duration(.milliseconds(10)...(.seconds(3)))
         }
-        return simulation.duration(latency)
+        return simulation.way(latency)
     }
 }
 
@@ -98,7 +98,7 @@ final class SimulatedLink: PeerLink, @unchecked Sendable {
         if deadline != .never { simulation.at(deadline) { fail(.deadline, false) } }
         if network.isCut(from: node, to: peer.node) {
             // It takes a while to know that nobody answers, and whether anything was sent at all is by chance.
-            let isNotSent = simulation.random.once(in: 2)
+            let isNotSent = simulation.happens(onceIn: 2)
             return simulation.after(.milliseconds(isNotSent ? 500 : 3000)) {
                 fail(isNotSent ? .unreachable : .lost, isNotSent)
             }

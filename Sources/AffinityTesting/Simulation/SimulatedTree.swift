@@ -29,7 +29,7 @@ final class SimulatedTree: @unchecked Sendable {
         tree.schedule = { [unowned self] session, step, take in schedule(session, step, take) }
     }
 
-    private var latency: Duration { simulation.duration(.microseconds(200)...(.milliseconds(8))) }
+    private var latency: Duration { simulation.way(.microseconds(200)...(.milliseconds(8))) }
 
     private func schedule(_ id: Int64, _ step: InMemoryTree.Step, _ take: @escaping @Sendable () -> Void) {
         guard let session = sessions[id] else { return take() }
@@ -40,7 +40,7 @@ final class SimulatedTree: @unchecked Sendable {
             simulation.at(session.requests, take)
         case .answer, .watch:
             // Word of a change may be very late, and what comes after it with it.
-            let isLate = step == .watch && simulation.random.once(in: 50)
+            let isLate = step == .watch && simulation.happens(onceIn: 50)
             session.answers = max(session.answers, isLate ? time.advanced(by: .milliseconds(300)) : time)
             simulation.at(session.answers, take)
         }

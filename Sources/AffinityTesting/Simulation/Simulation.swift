@@ -20,8 +20,9 @@ public final class Simulation: @unchecked Sendable {
     let random: SeededRandom
     /// How much time has passed.
     public private(set) var now = MonotonicTime(nanoseconds: 0)
-    /// How many things have run, and a number that depends on all of them and their order.
+    /// How many things have run.
     public private(set) var stepCount = 0
+    /// A number that depends on all of them and their order.
     public private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     /// Gets what the simulation and its parts have to say of each step that a reader wants to know of.
     public var trace: ((String) -> Void)?
@@ -32,9 +33,15 @@ public final class Simulation: @unchecked Sendable {
     private var lastExecutor = 0
     private(set) var current: SimulatedExecutor?
 
+    /// How long every way takes where nothing is left to chance but what is asked for; `nil` where it is.
+    let latency: Duration?
+
     /// A simulation in which nothing has happened.
-    public init(seed: UInt64) {
+    ///
+    /// - Parameter latency: what every way takes; `nil` leaves that, what runs first and what goes together to chance.
+    public init(seed: UInt64, latency: Duration? = nil) {
         self.seed = seed
+        self.latency = latency
         random = SeededRandom(seed)
     }
 
@@ -61,7 +68,7 @@ public final class Simulation: @unchecked Sendable {
     /// Runs one job of those that could run now; returns whether there was one.
     private func runOne() -> Bool {
         while !ready.isEmpty {
-            let index = random.below(ready.count)
+            let index = latency == nil ? random.below(ready.count) : 0
             let executor = ready[index]
             guard executor.canRun else {
                 leave(index)
@@ -152,6 +159,15 @@ public final class Simulation: @unchecked Sendable {
     }
 
     // MARK: - Chance
+
+    /// How long a way takes.
+    func way(_ range: ClosedRange<Duration>) -> Duration { latency ?? duration(range) }
+
+    /// How many of so many go together, at least one: all of them where it is not left to chance.
+    func share(of count: Int) -> Int { latency == nil ? 1 + random.below(count) : count }
+
+    /// Whether something happens now that happens by chance only, about once in so many times.
+    func happens(onceIn count: Int) -> Bool { latency == nil && random.once(in: count) }
 
     /// A duration between two others.
     func duration(_ range: ClosedRange<Duration>) -> Duration {
