@@ -5,7 +5,8 @@ internal import AffinityNet
 /// Asks a gateway without a network: a request goes through the reading, the routing, the middleware and the handlers that
 /// it goes through in a node, on the caller's executor.
 ///
-///     let client = GatewayClient(try HTTPGateway { routes in routes.get("/hits/:key") { ... } })
+///     let gateway = try HTTPGateway { routes in routes.get("/hits/:key") { ... } }
+///     let client = GatewayClient(gateway, clock: clock)
 ///     let answer = await client.ask("GET", "/hits/home")
 ///     #expect(answer.status == 200)
 public struct GatewayClient: Sendable {
@@ -14,11 +15,11 @@ public struct GatewayClient: Sendable {
     /// A client of a gateway.
     ///
     /// - Parameters:
-    ///   - clock: what the deadlines of requests count on.
+    ///   - clock: what the deadlines of requests count on: that of the services behind the routes.
     ///   - deadline: how long a request may take that says nothing of it.
     ///   - report: gets what the gateway reports.
     public init(
-        _ gateway: HTTPGateway, clock: any NodeClock = ManualClock(), deadline: Duration = .seconds(10),
+        _ gateway: HTTPGateway, clock: any NodeClock, deadline: Duration = .seconds(10),
         report: @escaping Reporter = { _ in }
     ) { handler = gateway.handler(GatewayContext(clock: clock, deadline: deadline, report: report)) }
 

@@ -78,6 +78,8 @@ extension Plan {
         settings.replicas = random.pick([1, 2, 2, 3])
         settings.partitions = random.pick([1, 2, 2])
         settings.loops = random.pick([1, 2])
+        // So short that compaction takes what clients have written.
+        settings.compactionLag = .seconds(1)
         isReplayed = random.once(in: 2)
         addRequests(62 + random.below(84), random)
         let kinds = Fault.allCases.filter { _ in random.once(in: 4) }
@@ -97,7 +99,7 @@ extension Plan {
             let key = random.below(keys)
             // Counters have keys of their own.
             let isCounter = key % 2 == 1
-            let kind = isCounter ? random.pick([.add, .add, .get]) : random.pick(kinds)
+            let kind = isCounter ? random.pick([.add, .add, .get, .stale]) : random.pick(kinds)
             // The outcome of a request with a key may name a version that was foretold, if its condition failed.
             let canRepeat = [.put, .delete, .add].contains(kind)
             let request = Request(

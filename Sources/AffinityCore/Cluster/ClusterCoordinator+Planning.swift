@@ -214,7 +214,7 @@ extension ClusterCoordinator {
                 wanted.partitions[number] = target
             } else if added.contains(where: { view.members[$0] == nil || view.hasFailed($0, partition) }) {
                 // Nothing warms up there; it stays where it is, and holds up no other move.
-                planning.setbacks[partition] = clock.monotonic
+                if now.next[number] != nil { planning.setbacks[partition] = clock.monotonic }
             } else if now.next[number] != nil {
                 wanted.next[number] = target
             } else if !hadSetback(partition) {

@@ -23,6 +23,7 @@ extension PartitionReplica {
                 say(.level)
                 while !Task.isCancelled, !isStopping {
                     try await readOn()
+                    try await lookAgain()
                     // It may have been made anew meanwhile.
                     if levelTime() != nil { say(.level) }
                 }
@@ -32,16 +33,25 @@ extension PartitionReplica {
         }
     }
 
+    /// If something that was read has waited for very long, finds out where the log ends: compaction may have taken what
+    /// it waits for (R1).
+    private func lookAgain() async throws {
+        let now = environment.clock.monotonic
+        guard let state, state.isWaiting else { return waitingSince = nil }
+        guard let since = waitingSince else { return waitingSince = now }
+        if now.since(since) < environment.deadline { return }
+        waitingSince = nil
+        try await readToEnd()
+    }
+
     /// Waits until something is written, and reads it.
     private func readOn() async throws {
         guard let state, let log else { return }
         let next = core.stores.indices.map(state.readNext)
         let grown = try await Self.grown(log, beyond: next, executor)
-        // In this order: an end that is heard of in between is only further.
-        let seen = core.stores.indices.map { log.endSeen($0) }.min() ?? .never
         var ends = core.stores.indices.map { max(next[$0], log.end($0)) }
         ends[grown] = max(ends[grown], next[grown].next)
-        try await read(to: ends, lookedUp: seen)
+        try await read(to: ends)
     }
 
     /// The first changelog that goes beyond `next`.

@@ -1,8 +1,10 @@
 /// Commands and queries on their way through a replica.
 extension PartitionReplica {
     /// Runs a command and returns when it is durable and applied.
+    ///
+    /// - Parameter tries: how often it may run again because it was told a version that turned out to be another one.
     @inlinable func commit<C: Command>(
-        _ command: C, _ envelope: Envelope
+        _ command: C, _ envelope: Envelope, tries: Int = 3
     ) async throws(AskError) -> Commit<C.Reply> {
         try await waitForPlace(envelope)
         var execution: PartitionCore<P>.Execution<C.Reply>?
@@ -12,7 +14,8 @@ extension PartitionReplica {
             execution = start(command, envelope, continuation)
         }
         // What wrote nothing rests on what was read, as a query does.
-        if settlement.isOutdated { return try await commit(command, envelope) }
+        // Not for ever: others may write without a pause.
+        if settlement.isOutdated, tries > 0 { return try await commit(command, envelope, tries: tries - 1) }
         if settlement.failure == nil, settlement.isEmpty, needsProof { try await prove(envelope, of: execution) }
         return try answer(execution, settlement)
     }

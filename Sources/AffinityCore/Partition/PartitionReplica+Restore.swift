@@ -40,27 +40,24 @@ extension PartitionReplica {
 
     /// Opens what is not open, and reads up to where the log ends now.
     func readToEnd() async throws {
-        // A second time if something is left: what a covered command still lacks then was compacted away (R1), or what
-        // is read is not decided yet (R2).
-        for _ in 0..<2 {
-            let asked = environment.clock.monotonic
-            let ends = try await openLog().map(\.upperBound)
-            try await read(to: ends, lookedUp: asked)
-            if let state, state.position.covers(Position(ends)) {
-                levelAt = asked
-                return
-            }
+        let first = try await openLog().map(\.upperBound)
+        let asked = environment.clock.monotonic
+        var ends = first
+        // Twice on a shared log, one after the other: then it is known where the commands end that the first ends cover.
+        if let log, let state, state.isShared, state.changelogToRead(first) != nil {
+            ends = try await bounds(log).map(\.upperBound)
+            state.note(ends: first, ends)
         }
+        try await read(to: ends)
+        // What is read may not be decided yet (R2).
+        if let state, state.position.covers(Position(ends)) { levelAt = asked }
     }
 
     /// Applies the changelogs up to `ends`; with a memstore made anew if the one that is there does not fit the log.
-    ///
-    /// - Parameter moment: when these ends were looked up, or before.
-    func read(to ends: [Offset], lookedUp moment: MonotonicTime) async throws {
+    func read(to ends: [Offset]) async throws {
         while let log, let state {
             do {
                 try await read(log, to: ends, into: state)
-                try state.reachedEnds(of: moment)
                 if let known, state.applied.log != 0, state.applied.log != known.number {
                     throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")
                 }

@@ -46,6 +46,8 @@ public actor PartitionReplica<P: Partition> {
     /// A standby's reading, and when it was last known to be level with the log.
     var following: Task<Void, Never>?
     var levelAt: MonotonicTime?
+    /// Since when a standby has read something that is not decided.
+    var waitingSince: MonotonicTime?
     /// How far the replica was when it last came on.
     var progress = (position: Position([]), at: MonotonicTime.notYet)
     /// What the coordinator has heard of the replica.

@@ -12,7 +12,7 @@ struct LogFold {
         /// The highest epoch among what was read.
         var epoch: Epoch
         /// Commands of that epoch up to this one have no record in the changelog that was not read: one that was handed
-        /// over later was, or an end that was looked up later.
+        /// over later was.
         var passed: UInt64 = 0
         /// The first settled of each epoch that was the highest when it was read.
         var settleds: [(epoch: Epoch, place: UInt64, acknowledged: UInt64)] = []
@@ -24,8 +24,11 @@ struct LogFold {
     private let controlKeys: [[UInt8]]
     /// The greatest `a` of the current epoch that was read.
     private var covered: UInt64
-    /// What was covered at some moment: once ends that were looked up later are reached, all of that has been read.
-    private var sample: (epoch: Epoch, covered: UInt64, at: MonotonicTime)?
+    /// The ends as they were looked up, and looked up again: what a record before the first ones covers stands before the
+    /// second ones.
+    private var ends: (first: [Offset], second: [Offset])?
+    /// The greatest `a` of the current epoch that was read before the first ends.
+    private var coveredBefore: UInt64 = 0
 
     init(_ checkpoint: Checkpoint, controlKeys: [[UInt8]]) {
         tails = checkpoint.places.map { Tail(read: $0.next, epoch: checkpoint.epoch) }
@@ -83,22 +86,8 @@ struct LogFold {
         return decide(&checkpoint, &unsettled)
     }
 
-    /// Every changelog has been read up to its end as it was looked up at `moment`, or later.
-    mutating func reachedEnds(
-        of moment: MonotonicTime, now: MonotonicTime, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys
-    ) -> Decisions {
-        guard let sample, sample.epoch == checkpoint.epoch else {
-            sample = (checkpoint.epoch, covered, now)
-            return Decisions()
-        }
-        guard moment >= sample.at else { return Decisions() }
-        // A command that was covered when the ends were looked up stands before them.
-        for changelog in tails.indices where tails[changelog].epoch == sample.epoch {
-            tails[changelog].passed = max(tails[changelog].passed, sample.covered)
-        }
-        self.sample = (checkpoint.epoch, covered, now)
-        return decide(&checkpoint, &unsettled)
-    }
+    /// The changelogs end there: `second` was looked up after `first` was known. What is read after this goes by it.
+    mutating func note(ends first: [Offset], _ second: [Offset]) { ends = (first, second) }
 
     private mutating func take(_ record: LoggedRecord, _ changelog: Int, _ checkpoint: Checkpoint) {
         if let stamp = record.record.headers.stamp {
@@ -108,11 +97,17 @@ struct LogFold {
             if stamp.epoch == tails[changelog].epoch {
                 let before = stamp.number > 0 ? stamp.number - 1 : 0
                 tails[changelog].passed = max(tails[changelog].passed, before, stamp.acknowledged)
-                if stamp.epoch == checkpoint.epoch { covered = max(covered, stamp.acknowledged) }
+                if stamp.epoch == checkpoint.epoch { cover(upTo: stamp, record.offset, changelog) }
                 if stamp.number == 0 { takeControl(record, stamp, changelog) }
             }
         }
         tails[changelog].records.append(record)
+    }
+
+    /// What a record of the current epoch says is acknowledged.
+    private mutating func cover(upTo stamp: RecordStamp, _ offset: Offset, _ changelog: Int) {
+        covered = max(covered, stamp.acknowledged)
+        if let ends, offset < ends.first[changelog] { coveredBefore = max(coveredBefore, stamp.acknowledged) }
     }
 
     private mutating func takeControl(_ record: LoggedRecord, _ stamp: RecordStamp, _ changelog: Int) {
@@ -154,9 +149,11 @@ struct LogFold {
     /// The last command that is covered, and of which no changelog has a record that was not read: what is missing of it
     /// and of those before was compacted away.
     private func passed(_ checkpoint: Checkpoint) -> UInt64 {
-        tails.reduce(covered) { passed, tail in
+        tails.indices.reduce(covered) { passed, changelog in
+            let tail = tails[changelog]
             if tail.epoch > checkpoint.epoch { return passed }
-            return min(passed, tail.epoch == checkpoint.epoch ? tail.passed : 0)
+            let isRead = ends.map { tail.read >= $0.second[changelog] } ?? false
+            return min(passed, max(tail.epoch == checkpoint.epoch ? tail.passed : 0, isRead ? coveredBefore : 0))
         }
     }
 
@@ -244,11 +241,11 @@ struct LogFold {
             }
             tails[changelog].settleds.removeAll { $0.epoch <= epoch }
         }
-        for tail in tails {
+        for (changelog, tail) in tails.enumerated() {
             for place in 0..<tail.records.count {
                 guard let stamp = tail.records[place].record.headers.stamp else { continue }
                 if stamp.epoch > epoch { break }
-                if stamp.epoch == epoch { covered = max(covered, stamp.acknowledged) }
+                if stamp.epoch == epoch { cover(upTo: stamp, tail.records[place].offset, changelog) }
             }
         }
     }
@@ -326,7 +323,7 @@ struct LogFold {
     ) {
         unsettled.endEpoch()
         (checkpoint.epoch, checkpoint.isOpen, checkpoint.number, checkpoint.acknowledged) = (epoch, isOpen, 0, 0)
-        covered = 0
+        (covered, coveredBefore) = (0, 0)
     }
 
     private func cover(_ acknowledged: UInt64, _ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys) {

@@ -43,10 +43,15 @@ struct Overlay {
     }
 
     /// Records of somebody else stand at `offset`: what was foretold to stand there, or behind, stands so much further.
-    mutating func move(from offset: Offset, by length: UInt64) {
+    ///
+    /// - Returns: whether there is any.
+    mutating func move(from offset: Offset, by length: UInt64) -> Bool {
+        var hasMoved = false
         for index in entries.indices where entries.values[index].version >= Version(at: offset) {
             entries.values[index].version = Version(entries.values[index].version.rawValue + length)
+            hasMoved = true
         }
+        return hasMoved
     }
 
     /// Drops what `command` wrote under `key`, unless a later command has written there since.

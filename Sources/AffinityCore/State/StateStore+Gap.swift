@@ -107,8 +107,9 @@ extension StateStore {
         gaps.hasFolded = true
         // What is on its way stands further back than it was foretold. Whoever has run may have seen that; who runs from
         // now on sees what is right.
-        overlays[gap.changelog].move(from: gap.range.lowerBound, by: UInt64(length))
-        gaps.outdated = pending.nextNumber
+        if overlays[gap.changelog].move(from: gap.range.lowerBound, by: UInt64(length)) {
+            gaps.outdated = pending.nextNumber
+        }
     }
 
     /// Whether an own settled will stand behind the gap: whatever is on its way does.

@@ -50,6 +50,8 @@ extension StateStore {
         var last: Int?
         /// The arrival of the command whose outcome it repeats, if that is still on its way.
         var repeats: UInt64?
+        /// Whether it was told of something whose version was foretold. What repeats an outcome was not.
+        var sawForetold: Bool
         /// When its records were handed over; on a shared log only.
         var sent: MonotonicTime
         var deadline: MonotonicTime

@@ -10,6 +10,9 @@ extension StateStore {
         stores.indices.filter { readNext($0) < ends[$0] }.min { fold.waiting($0) < fold.waiting($1) }
     }
 
+    /// Whether something that was read waits for a decision.
+    var isWaiting: Bool { isShared && stores.indices.contains { fold.waiting($0) > 0 } }
+
     /// There is nothing to read: the position is level with the end of the log now.
     func isLevel() {
         applied.level = clock.now
@@ -38,11 +41,8 @@ extension StateStore {
         if isLevel { wasLevel = true }
     }
 
-    /// Every changelog has been read to its end as it was looked up at `moment`, or later (R1).
-    func reachedEnds(of moment: MonotonicTime) throws {
-        guard isShared else { return }
-        try commit(fold.reachedEnds(of: moment, now: clock.monotonic, &applied, &unsettled))
-    }
+    /// The log ends there: `second` was looked up after `first` was known (R1).
+    func note(ends first: [Offset], _ second: [Offset]) { if isShared { fold.note(ends: first, second) } }
 
     /// Remembers which of the records that were applied already are not covered (R3).
     func takeUncovered(_ page: LogPage, of changelog: Int) {

@@ -23,6 +23,7 @@ extension StateStore {
     private func scanMerged(
         _ store: Int, _ range: KeyRange, _ direction: ScanDirection, _ visit: Visitor
     ) throws(MemStoreError) {
+        open.sawForetold = true
         var newer = overlays[store].walk(range, direction)
         var isDone = false
         func isBefore(_ a: [UInt8], _ b: [UInt8]) -> Bool {
@@ -46,6 +47,7 @@ extension StateStore {
     }
 
     private func scanUnorderedMerged(_ store: Int, _ visit: Visitor) throws(MemStoreError) {
+        open.sawForetold = true
         let overlay = overlays[store]
         var isDone = false
         try memstore.scan(store, .all, .forward) { key, entry in

@@ -12,6 +12,8 @@ struct OpenCommand {
     var last: Int?
     /// The arrival of the command whose outcome it repeats, if that is still on its way.
     var repeats: UInt64?
+    /// Whether it was told of something that is on its way, whose version is foretold.
+    var sawForetold = false
     /// What its records carry.
     var bytes = 0
     var refusal: AskError?
@@ -42,6 +44,7 @@ struct OpenCommand {
         if !effects.isEmpty { effects = [] }
         last = nil
         repeats = nil
+        sawForetold = false
         bytes = 0
         refusal = nil
     }
@@ -67,6 +70,7 @@ extension StateStore {
         open.now = nil
         open.refusal = nil
         open.repeats = nil
+        open.sawForetold = false
     }
 
     /// What spoiled the handler's run, if anything did. Undoes the command then.
@@ -95,7 +99,10 @@ extension StateStore {
     }
 
     @usableFromInline func read(_ store: Int, _ key: [UInt8], committed: Bool) -> StoredEntry? {
-        if !committed, !overlays[store].isEmpty, let entry = overlays[store][key] { return entry.stored }
+        if !committed, !overlays[store].isEmpty, let entry = overlays[store][key] {
+            open.sawForetold = true
+            return entry.stored
+        }
         do { return try memstore.get(store, key) } catch {
             refuse(error, in: store)
             return nil

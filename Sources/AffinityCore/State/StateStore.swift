@@ -176,6 +176,7 @@
     ) {
         let isEmpty = open.writes.isEmpty
         if !isEmpty { number += 1 }
+        if isReplay { open.sawForetold = false }
         hand(
             number: number, deadline: deadline, traceparent: traceparent,
             continuation.map(Waiter.continuation) ?? .nobody, lost: isEmpty && !isReplay ? .notApplied : .unknown)
@@ -187,7 +188,8 @@
         let writes = open.takeWrites()
         let command = Pending(
             writes: writes, unacknowledged: writes.count, number: number, covers: acknowledged, bytes: open.bytes,
-            last: open.last, repeats: open.repeats, sent: isShared ? clock.monotonic : .never, deadline: deadline,
+            last: open.last, repeats: open.repeats, sawForetold: open.sawForetold,
+            sent: isShared ? clock.monotonic : .never, deadline: deadline,
             waiter: waiter, events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
         let arrival = pending.nextNumber
         pendingBytes += open.bytes
@@ -338,7 +340,8 @@
                 var settlement = Settlement(position: position, version: command.version)
                 settlement.isEmpty = command.writes.isEmpty
                 settlement.isOutdated =
-                    settlement.isEmpty && pending.firstNumber <= gaps.outdated && command.waiter.isCaller
+                    settlement.isEmpty && command.sawForetold && pending.firstNumber <= gaps.outdated
+                    && command.waiter.isCaller
                 command.waiter.release(settlement)
                 if settlement.isOutdated { continue }
                 if !command.events.isEmpty || !command.effects.isEmpty { deliver(command.events, command.effects) }

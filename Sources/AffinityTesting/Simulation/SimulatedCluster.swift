@@ -29,6 +29,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
             self.settings = settings
             tree = SimulatedTree(simulation, timeout: settings.session)
             log = SimulatedLog(simulation)
+            log.settings.compactionLag = settings.compactionLag
             network = SimulatedNetwork(simulation)
         }
     }
@@ -49,6 +50,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         parts = Parts(Simulation(seed: seed, latency: settings.latency), settings)
         let log = parts.log
         parts.watch.onServe = { log.settle($0) }
+        parts.simulation.onTime = { [unowned parts] in parts.watch.check(parts.simulation.now) }
         for number in 0..<settings.nodes { try start("n\(number + 1)") }
     }
 
@@ -72,10 +74,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     }
 
     private func run(until end: MonotonicTime, _ isDone: () -> Bool) {
-        simulation.run(until: end) {
-            parts.watch.check(simulation.now)
-            return isDone()
-        }
+        simulation.run(until: end, or: isDone)
     }
 
     /// Ends everything, and lets the tasks end that wait for something. Nothing is to be done with the cluster afterwards.
@@ -233,6 +232,23 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     /// Lets about one message between nodes in so many take very long; none for 0.
     public func delayMessages(onceIn rate: Int) { parts.network.delayRate = rate }
 
+    /// Compacts the log a moment later, as far as a master has been there to overwrite what should not count.
+    public func compact() {
+        let before = (0..<parts.settings.partitions).map { number in
+            let partition = PartitionID(keyspace: keyspace, number: number)
+            return (partition, parts.watch.master(of: partition), log.quietEnds(partition))
+        }
+        simulation.after(.milliseconds(600)) { [self] in
+            for (partition, master, ends) in before {
+                guard let master, let ends, master === parts.watch.master(of: partition),
+                    log.quietEnds(partition) != nil, all[master.name]?.running?.log.isReachable == true
+                else { continue }
+                log.settle(partition, at: ends)
+            }
+            log.compact()
+        }
+    }
+
     /// Lets the tree's servers go, or come back.
     public func setTree(isServing: Bool) {
         simulation.say("the tree \(isServing ? "serves" : "is away")")
@@ -303,7 +319,8 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         return answer.value ?? []
     }
 
-    /// Whether each partition has one master, which serves, and all its other replicas are level.
+    /// Whether each partition has one master, which serves, and all its other replicas are level; runs the simulation
+    /// until the nodes have said so.
     public func isSettled() -> Bool {
         let statuses = running.map { status(of: $0) }
         guard !statuses.isEmpty, statuses.allSatisfy({ $0.count == parts.settings.partitions }) else { return false }
@@ -368,6 +385,8 @@ public struct SimulationSettings: Sendable {
     public var grace = Duration.seconds(20)
     /// How long callers wait who give no deadline.
     public var deadline = Duration.seconds(5)
+    /// How long the log keeps every record.
+    public var compactionLag = Duration.seconds(10)
     /// What bounds the work of a partition.
     public var limits = StateLimits()
     /// How long every way takes, to the log, the tree and other nodes, where nothing is to be left to chance: neither

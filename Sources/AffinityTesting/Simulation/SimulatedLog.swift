@@ -311,6 +311,24 @@ public final class SimulatedLog: @unchecked Sendable {
         for changelog in (changelogs[partition] ?? [:]).values { changelog.settled = changelog.stable }
     }
 
+    /// The ends of a partition's changelogs, if nothing is on its way to any of them.
+    func quietEnds(_ partition: PartitionID) -> [String: Int]? {
+        let changelogs = changelogs[partition] ?? [:]
+        let isBusy = changelogs.values.contains { changelog in
+            changelog.slots.count > changelog.stable
+                || changelog.lanes.contains { !$0.queue.isEmpty || !$0.landed.isEmpty || !$0.committed.isEmpty }
+        }
+        return isBusy ? nil : changelogs.mapValues(\.stable)
+    }
+
+    /// What stands before these ends, and should not count, has been overwritten.
+    func settle(_ partition: PartitionID, at ends: [String: Int]) {
+        for (name, end) in ends {
+            guard let changelog = changelogs[partition]?[name] else { continue }
+            changelog.settled = max(changelog.settled, end)
+        }
+    }
+
     /// Lets too few brokers be there for anything to be committed, for some changelogs that chance chooses (for all where
     /// nothing is left to chance); or for none.
     public func starve(_ isStarved: Bool) {

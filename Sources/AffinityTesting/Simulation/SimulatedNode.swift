@@ -158,6 +158,12 @@ final class MastershipWatch: @unchecked Sendable {
         onServe(partition)
     }
 
+    /// The process that serves a partition, if there is one, and it runs.
+    func master(of partition: PartitionID) -> SimulatedProcess? {
+        guard let entries = serving[partition], entries.count == 1, !entries[0].process.isStopped else { return nil }
+        return entries[0].process
+    }
+
     func end(_ process: SimulatedProcess, _ partition: PartitionID) {
         serving[partition]?.removeAll { $0.process === process }
     }

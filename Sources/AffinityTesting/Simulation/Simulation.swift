@@ -27,6 +27,8 @@ public final class Simulation: @unchecked Sendable {
     /// Gets what the simulation and its parts have to say of each step that a reader wants to know of.
     public var trace: ((String) -> Void)?
 
+    /// Called whenever time is about to pass, also while a process stalls.
+    var onTime: () -> Void = {}
     private var timers = Heap<Timer> { ($0.time, $0.number) < ($1.time, $1.number) }
     private var lastTimer: UInt64 = 0
     private var ready: [SimulatedExecutor] = []
@@ -54,6 +56,7 @@ public final class Simulation: @unchecked Sendable {
     func run(until end: MonotonicTime, or isDone: () -> Bool = { false }) {
         while true {
             if runOne() { continue }
+            onTime()
             if isDone() { return }
             guard let next = timers.first?.time, next <= end else { break }
             now = max(now, next)

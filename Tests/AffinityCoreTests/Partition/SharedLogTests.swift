@@ -97,12 +97,13 @@ import Testing
         let rig = try serving("shared-foretold")
         rig.base.holdsAcknowledgements = true
         let write = rig.send(.put("a", "1"))
-        let early = rig.send(.version("a"), .publish("seen"))
+        let early = rig.send(.version("a"), .effect("seen"))
         rig.base.write(foreign("f", "1"), to: rig.partition, "texts")
         rig.base.holdsAcknowledgements = false
         rig.executor.run()
         #expect(write.value?.version == Version(4))
         #expect(early.value?.reply.first?.hasPrefix("4@") == true, "\(early.value?.reply ?? [])")
+        #expect(rig.notes.filter { $0 == "seen" } == ["seen"], "what it does after its commit is done once")
     }
 
     @Test func aConditionIsHeldAgainstTheVersionsThatFollowFromTheLastGap() throws {

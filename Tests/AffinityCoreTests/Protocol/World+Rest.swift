@@ -44,12 +44,11 @@ extension World {
         _ state: StateStore, _ disk: ModelDisk, _ log: ModelLog, _ what: String, _ master: ModelNode
     ) {
         do {
+            state.note(ends: log.ends, log.ends)
             while let changelog = state.changelogToRead(log.ends) {
                 let page = log.page(changelog, from: state.readNext(changelog), limit: 3)
                 try state.take(page, of: changelog, isLevel: false)
             }
-            // The ends are looked up once more: what is missing then was compacted away (R1).
-            for _ in 0..<2 { try state.reachedEnds(of: clock.monotonic) }
         } catch { return history.fail("\(what): \(error)") }
         for (changelog, end) in log.ends.enumerated() where state.applied.places[changelog].next != end {
             return history.fail(
