@@ -123,8 +123,13 @@ final class Sweep: Sendable {
         report("seed \(seed): \(violation)\n  scripts/simulate --seed \(seed)")
         if options.stops { return }
         let short = try plan.shortened(violation)
-        let steps = short.plan.steps.map { "  \($0.milliseconds) ms \($0.action)" }.joined(separator: "\n")
-        report("seed \(seed), shortened (scripts/simulate --seed \(seed) --short): \(short.violation)\n\(steps)")
+        let shown = { (steps: [Plan.Step]) in steps.map { "  \($0.milliseconds) ms \($0.action)\n" }.joined() }
+        let ambushes = short.plan.ambushes.enumerated().filter { !$0.element.isEmpty }.map {
+            "  behind master \($0.offset + 1):\n" + shown($0.element)
+        }
+        report(
+            "seed \(seed), shortened (scripts/simulate --seed \(seed) --short): \(short.violation)\n"
+                + shown(short.plan.steps) + ambushes.joined())
     }
 
     private func report(_ text: String) {

@@ -31,6 +31,7 @@ package final class Entries: Partition {
         }
         tx[twins, change.key] = value
         tx[main, change.key] = value
+        if change.isRefused { throw Rejected("refused, and everything is written") }
         return change.action.isAdd ? .sum(value) : .done(isNew: entry == nil)
     }
 
@@ -65,6 +66,8 @@ package struct Change: Command {
     package var match: UInt64?
     /// Whether there must be none.
     package var isNew = false
+    /// Whether the handler says no once it has written everything.
+    package var isRefused = false
 
     package init(key: String, action: Action) { (self.key, self.action) = (key, action) }
 }

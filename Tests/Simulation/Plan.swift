@@ -38,7 +38,7 @@ package struct Plan: Sendable {
 
     /// What a client asks.
     package struct Request: Sendable, Hashable {
-        package enum Kind: Sendable, Hashable { case get, put, delete, add, putNew, putMatching, stale }
+        package enum Kind: Sendable, Hashable { case get, put, delete, add, putNew, putMatching, refused, stale }
 
         var number: Int
         var kind: Kind
@@ -56,8 +56,14 @@ package struct Plan: Sendable {
     package var seed: UInt64
     package var settings = SimulationSettings()
     package var steps: [Step] = []
+    /// What happens right behind the moments at which a node hears that it is master, one after the other: times count
+    /// from there, and node 0 is that node. Little time passes until it serves, and chance alone would seldom hit it.
+    package var ambushes: [[Step]] = []
     /// Whether the log is replayed in the end by nodes that have lost their disks.
     package var isReplayed = false
+    /// How many keys there are, and requests.
+    private var keys = 1
+    private var number = 0
     /// How long nodes, requests and faults go on before everything is healed.
     static let length = 10_000
 }
@@ -79,34 +85,72 @@ extension Plan {
         settings.partitions = random.pick([1, 2, 2])
         settings.loops = random.pick([1, 2])
         // So short that compaction takes what clients have written.
-        settings.compactionLag = .seconds(1)
+        settings.log.compactionLag = .seconds(1)
+        // Where the log is slow, more can come between two of its answers.
+        if random.once(in: 3) { settings.log.latency = .microseconds(200)...(.milliseconds(40)) }
         isReplayed = random.once(in: 2)
-        addRequests(62 + random.below(84), random)
-        let kinds = Fault.allCases.filter { _ in random.once(in: 4) }
+        addRequests(50 + random.below(70), random)
+        var kinds = Fault.allCases.filter { _ in random.once(in: 4) }
+        if random.once(in: 3) {
+            // Short enough for an outage to be longer. Then nobody's calendar may be off: whoever is away goes by it.
+            (settings.log.compactionLag, settings.log.deleteRetention) = (.seconds(2), .seconds(3))
+            kinds.removeAll { $0 == .calendar }
+            for _ in 0..<random.below(8) {
+                steps.append(Step(milliseconds: random.below(Self.length), action: .compact))
+            }
+        }
         if !kinds.isEmpty {
             for _ in 0..<(2 + random.below(10)) { add(random.pick(kinds), random) }
         }
         steps.sort { $0.milliseconds < $1.milliseconds }
+        for _ in 0..<random.below(7) { ambushes.append(ambush(random)) }
     }
 
     private mutating func addRequests(_ count: Int, _ random: SeededRandom) {
         // Often many at once: then they are on their way together.
         let bursts = (0..<(1 + random.below(8))).map { _ in random.below(Self.length) }
-        let keys = 1 + random.below(4)
-        for number in 0..<count {
+        keys = 1 + random.below(4)
+        for _ in 0..<count {
             let time = random.once(in: 2) ? random.below(Self.length) : random.pick(bursts) + random.below(60)
-            let kinds: [Request.Kind] = [.get, .get, .put, .put, .delete, .putNew, .putMatching, .stale]
-            let key = random.below(keys)
-            // Counters have keys of their own.
-            let isCounter = key % 2 == 1
-            let kind = isCounter ? random.pick([.add, .add, .get, .stale]) : random.pick(kinds)
-            // The outcome of a request with a key may name a version that was foretold, if its condition failed.
-            let canRepeat = [.put, .delete, .add].contains(kind)
-            let request = Request(
-                number: number, kind: kind, key: key, node: random.below(settings.nodes),
-                isRepeated: canRepeat && (isCounter ? !random.once(in: 5) : random.once(in: 3)))
-            steps.append(Step(milliseconds: time, action: .request(request)))
+            steps.append(request(at: time, random))
         }
+    }
+
+    private mutating func request(at time: Int, _ random: SeededRandom) -> Step {
+        let kinds: [Request.Kind] = [.get, .get, .put, .put, .put, .delete, .putNew, .putMatching, .refused, .stale]
+        let key = random.below(keys)
+        // Counters have keys of their own.
+        let isCounter = key % 2 == 1
+        let kind = isCounter ? random.pick([.add, .add, .get, .stale]) : random.pick(kinds)
+        // The outcome of a request with a key may name a version that was foretold, if its condition failed.
+        let canRepeat = [.put, .delete, .add].contains(kind)
+        number += 1
+        let request = Request(
+            number: number, kind: kind, key: key, node: random.below(settings.nodes),
+            isRepeated: canRepeat && (isCounter ? !random.once(in: 5) : random.once(in: 3)))
+        return Step(milliseconds: time, action: .request(request))
+    }
+
+    /// What may go wrong while a node becomes master.
+    private mutating func ambush(_ random: SeededRandom) -> [Step] {
+        // While it claims the log, or while a former master may not know of it yet.
+        let length = random.pick([40, 40, 200, 600, 3_000])
+        var steps = (0..<random.below(14)).map { _ in request(at: random.below(length), random) }
+        let faults: [[Action]] = [
+            [], [], [.crash(0, losesDisk: false), .start(0)], [.crash(1, losesDisk: false), .start(1)],
+            [.failProducer(0)], [.failProducer(1)], [.expire(0)], [.pause(0), .resume(0)], [.pause(1), .resume(1)],
+            [.cutLog(0, true), .cutLog(0, false)], [.cutLog(1, true), .cutLog(1, false)],
+            [.cutTree(0, true), .cutTree(0, false)], [.failOver],
+            [.starve(true), .starve(false)], [.foreign(0), .foreign(1)], [.loseAnswers(1, areDone: true)],
+            [.stall(0, rate: 5), .stall(0, rate: 0)], [.lag(1, true), .lag(1, false)],
+            [.expire(0), .crash(1, losesDisk: false), .start(1)], [.isolate(0), .heal], [.isolate(1), .heal],
+        ]
+        var time = random.below(60)
+        for action in random.pick(faults) {
+            steps.append(Step(milliseconds: time, action: action))
+            time += random.pick([5, 50, 500, 5_000]) + random.below(100)
+        }
+        return steps.sorted { $0.milliseconds < $1.milliseconds }
     }
 
     private mutating func add(_ fault: Fault, _ random: SeededRandom) {

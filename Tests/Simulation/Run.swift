@@ -33,6 +33,9 @@ package final class Run: @unchecked Sendable {
     /// The newest version that anybody was told of a key.
     private var versions: [String: UInt64] = [:]
     private var positions: [String: (position: [Int: Position], version: UInt64)] = [:]
+    /// How many ambushes have begun, and whether nothing is to go wrong any more.
+    private var sprung = 0
+    private var isHealed = false
     private var moment: Int64 = 0
     private var open = 0
     package private(set) var tally = Tally()
@@ -51,6 +54,7 @@ package final class Run: @unchecked Sendable {
     /// Runs the plan, heals everything, and looks whether all is well.
     package func run() {
         cluster.run(for: .seconds(2))
+        cluster.onMaster = { [unowned self] in spring(on: $0) }
         var last = 0
         for step in plan.steps {
             cluster.run(for: .milliseconds(step.milliseconds - last))
@@ -59,6 +63,7 @@ package final class Run: @unchecked Sendable {
             if cluster.violation != nil { break }
         }
         cluster.run(for: .milliseconds(max(0, Plan.length - last)))
+        cluster.onMaster = nil
         heal()
         check()
         tally.runs = 1
@@ -78,7 +83,21 @@ package final class Run: @unchecked Sendable {
 
     private func name(_ node: Int) -> String { "n\(node % cluster.nodes.count + 1)" }
 
-    private func take(_ action: Plan.Action) {
+    /// Lets the next ambush begin: this node becomes master.
+    private func spring(on node: String) {
+        guard sprung < plan.ambushes.count, let first = cluster.nodes.firstIndex(of: node) else { return }
+        cluster.simulation.say("\(node) is to be master: an ambush")
+        sprung += 1
+        for step in plan.ambushes[sprung - 1] {
+            cluster.simulation.after(.milliseconds(step.milliseconds)) { [self] in
+                if !isHealed { take(step.action, first) }
+            }
+        }
+    }
+
+    /// - Parameter first: the place of node 0.
+    private func take(_ action: Plan.Action, _ first: Int = 0) {
+        func name(_ node: Int) -> String { self.name(first + node) }
         if case .request(let request) = action { return send(request) }
         tally.faults += 1
         let random = SeededRandom(plan.seed ^ UInt64(tally.faults))
@@ -150,6 +169,7 @@ package final class Run: @unchecked Sendable {
         case .putMatching:
             let version = versions[key] ?? 1
             (change.match, input.match) = (version, .versions([Version(version)]))
+        case .refused: change.isRefused = true
         default: break
         }
         let attempt = Attempt(change: change, input: input, call: next(), request: request)
@@ -211,7 +231,8 @@ package final class Run: @unchecked Sendable {
             // Nobody is told the version of what is gone.
             if attempt.change.action != .delete { note(attempt.change.key, commit) }
             outcome = .ok(reply)
-        case .failure(let error) where error.outcome == .rejected: outcome = .ok(.refused)
+        case .failure(let error) where error.outcome == .rejected:
+            outcome = attempt.change.isRefused ? .failed : .ok(.refused)
         case .failure(let error) where error.outcome == .notApplied && !attempt.request.isRepeated: outcome = .failed
         default:
             if attempt.request.isRepeated, count < 8 {
@@ -286,6 +307,7 @@ package final class Run: @unchecked Sendable {
 
     /// Ends all faults, and gives the cluster some time to be well again.
     private func heal() {
+        isHealed = true
         if violation != nil || cluster.violation != nil { return }
         cluster.heal()
         for node in cluster.nodes where !cluster.running.contains(node) { start(node) }
@@ -329,6 +351,7 @@ package final class Run: @unchecked Sendable {
             }
         }
         if violation == nil { compareReplicas() }
+        if violation == nil { beAbsent() }
         if violation == nil, plan.isReplayed { replay() }
     }
 
@@ -336,13 +359,30 @@ package final class Run: @unchecked Sendable {
     private func compareReplicas() {
         // The last commands are covered, and standbys have read that.
         cluster.run(for: .seconds(3))
-        _ = settle()
+        // Nothing is on its way: a master has to look to see that somebody else has written.
+        cluster.writeForeign("f0", Array("last".utf8), to: "main")
+        if !settle() { return fail("stuck: what somebody else has written is not seen: \(shown)") }
         for partition in 0..<plan.settings.partitions {
+            if let found = cluster.uncovered(partition) { fail("uncovered: \(found)") }
             let found = cluster.entries(of: partition).map { ($0.key, shown($0.value)) }.sorted { $0.0 < $1.0 }
             for (node, entries) in found.dropFirst() where entries != found[0].1 {
                 fail("replicas: partition \(partition) differs: \(found[0].0) has \(found[0].1), \(node) \(entries)")
             }
         }
+    }
+
+    /// A memstore that was away for so long that it may have missed removals is made anew (PROTOCOL §7).
+    private func beAbsent() {
+        let retention = plan.settings.log.deleteRetention
+        guard retention < .seconds(10), cluster.running.count > 1, let node = cluster.running.last else { return }
+        cluster.crash(node)
+        cluster.writeForeign("f0", nil, to: "main")
+        cluster.run(for: retention + .seconds(1))
+        cluster.settleLog()
+        cluster.log.compact(asFarAsCan: true)
+        start(node)
+        if !settle() { return fail("stuck: \(node) does not come back: \(shown)") }
+        compareReplicas()
     }
 
     private func shown(_ stores: [[(key: [UInt8], entry: StoredEntry)]]) -> String {
@@ -360,6 +400,8 @@ package final class Run: @unchecked Sendable {
         let before = (0..<plan.settings.partitions).map {
             cluster.entries(of: $0).sorted { $0.key < $1.key }.first?.value
         }
+        // It has been quiet: what should not count has been overwritten, whoever wrote it, and whenever it came.
+        cluster.settleLog()
         cluster.log.compact()
         for node in cluster.running { cluster.crash(node, losesDisk: true) }
         for node in cluster.nodes { start(node) }

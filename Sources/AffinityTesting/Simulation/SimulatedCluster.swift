@@ -28,8 +28,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
             self.simulation = simulation
             self.settings = settings
             tree = SimulatedTree(simulation, timeout: settings.session)
-            log = SimulatedLog(simulation)
-            log.settings.compactionLag = settings.compactionLag
+            log = SimulatedLog(simulation, settings.log)
             network = SimulatedNetwork(simulation)
         }
     }
@@ -38,6 +37,8 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     private var all: [String: SimulatedNode<P>] = [:]
     /// The keyspace that the nodes serve.
     public var keyspace: String { parts.settings.keyspace }
+    /// Called outside of all processes when a node has just heard that it is to be master of a partition.
+    public var onMaster: ((_ node: String) -> Void)?
     /// The time, the chance and the order of everything.
     public var simulation: Simulation { parts.simulation }
     /// The changelogs.
@@ -51,6 +52,9 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         let log = parts.log
         parts.watch.onServe = { log.settle($0) }
         parts.simulation.onTime = { [unowned parts] in parts.watch.check(parts.simulation.now) }
+        parts.watch.onMaster = { [weak self] process in
+            self?.simulation.after(.zero) { [weak self] in self?.onMaster?(process.name) }
+        }
         for number in 0..<settings.nodes { try start("n\(number + 1)") }
     }
 
@@ -334,6 +338,22 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         return true
     }
 
+    /// Takes it that every record which should not count has been overwritten: compaction may go that far.
+    public func settleLog() { for number in 0..<parts.settings.partitions { log.settle(partition(number)) } }
+
+    private func partition(_ number: Int) -> PartitionID { PartitionID(keyspace: keyspace, number: number) }
+
+    /// Which commands of a partition's newest epoch nobody has said to be acknowledged: `nil` if all are, as they have to
+    /// be once it has been quiet for more than a second.
+    public func uncovered(_ number: Int) -> String? {
+        let id = partition(number)
+        let stamps = log.names(id).flatMap { log.records(id, $0) }.compactMap(\.record.headers.stamp)
+        guard let epoch = stamps.map(\.epoch).max() else { return nil }
+        let newest = stamps.filter { $0.epoch == epoch }
+        let (last, covered) = newest.reduce((0, 0)) { (max($0.0, $1.number), max($0.1, $1.acknowledged)) }
+        return last <= covered ? nil : "\(id): command \(last) of epoch \(epoch), and only \(covered) are covered"
+    }
+
     /// What a node of the tree says; `nil` if there is none.
     public func tree(_ path: String) -> String? {
         parts.tree.tree.node(path).map { String(decoding: $0.data, as: UTF8.self) }
@@ -385,13 +405,13 @@ public struct SimulationSettings: Sendable {
     public var grace = Duration.seconds(20)
     /// How long callers wait who give no deadline.
     public var deadline = Duration.seconds(5)
-    /// How long the log keeps every record.
-    public var compactionLag = Duration.seconds(10)
     /// What bounds the work of a partition.
     public var limits = StateLimits()
     /// How long every way takes, to the log, the tree and other nodes, where nothing is to be left to chance: neither
     /// that, nor what runs first, nor what goes together, nor what a crash loses. `nil` leaves all of it to chance.
     public var latency: Duration?
+    /// How the log behaves.
+    public var log = SimulatedLog.Settings()
 
     /// Three nodes, two partitions, two replicas.
     public init() {}

@@ -74,7 +74,7 @@ public final class SimulatedLog: @unchecked Sendable {
     }
 
     let simulation: Simulation
-    var settings = Settings()
+    let settings: Settings
     private var changelogs: [PartitionID: [String: Changelog]] = [:]
     /// Whether no broker is there.
     public var isAway = false { didSet { if isAway { failOver(.max) } } }
@@ -91,10 +91,16 @@ public final class SimulatedLog: @unchecked Sendable {
         public var poll = Duration.milliseconds(150)
         /// How long a request waits for brokers that are away.
         public var patience = Duration.seconds(2)
+
+        /// Kafka's, with all that is long made short.
+        public init() {}
     }
 
     /// An empty log.
-    init(_ simulation: Simulation) { self.simulation = simulation }
+    init(_ simulation: Simulation, _ settings: Settings) {
+        self.simulation = simulation
+        self.settings = settings
+    }
 
     func changelog(_ place: Place) -> Changelog {
         if let known = changelogs[place.partition]?[place.name] { return known }
@@ -286,14 +292,14 @@ public final class SimulatedLog: @unchecked Sendable {
     }
 
     /// Takes away records that have later ones of their key, and tombstones that have stood long enough, in a beginning of
-    /// each changelog that chance chooses; in all of it where nothing is left to chance.
-    public func compact() {
+    /// each changelog that chance chooses; in as much of it as it may if so asked, or where nothing is left to chance.
+    public func compact(asFarAsCan isWhole: Bool = false) {
         let youngest = now.advanced(by: .zero - settings.compactionLag)
         let oldest = now.advanced(by: .zero - settings.deleteRetention)
         for changelog in all {
             let limit = min(changelog.stable, changelog.settled)
             let bound = (0..<limit).first { changelog.slots[$0].map { $0.appended > youngest } ?? false } ?? limit
-            compact(changelog, below: simulation.share(of: bound + 1) - 1, oldest)
+            compact(changelog, below: isWhole ? bound : simulation.share(of: bound + 1) - 1, oldest)
         }
     }
 

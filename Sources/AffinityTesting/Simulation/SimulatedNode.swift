@@ -142,8 +142,11 @@ final class MastershipWatch: @unchecked Sendable {
     private(set) var violation: String?
     /// Called when a partition begins to be served.
     var onServe: (PartitionID) -> Void = { _ in }
+    /// Called when a process is told that it is to be master of a partition.
+    var onMaster: (SimulatedProcess) -> Void = { _ in }
 
     func note(_ process: SimulatedProcess, _ partition: PartitionID, _ word: Mastership) {
+        if case .master = word { onMaster(process) }
         switch word {
         case .master(let grant), .retiring(let grant):
             granted[ObjectIdentifier(process), default: [:]][partition] = grant
