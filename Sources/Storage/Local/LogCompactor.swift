@@ -47,6 +47,8 @@ final class LogCompactor: Sendable {
             do {
                 try compact(isForced: false)
             } catch {
+                // A log that was closed meanwhile has no use for it.
+                if isStopped.load(ordering: .acquiring) { return }
                 report(Report(.error, "the log could not be compacted", [("reason", "\(error)")]))
             }
         }
