@@ -84,9 +84,10 @@ public final class LocalLog: ChangeLog {
     ///
     /// Uses of it end: their later appends, reads and waits fail with `closed`.
     public func close() async {
+        // First, so that it does not take the end of the writer for a failure.
+        compactor.stop()
         // Those appends that came before have their word when this returns.
         writer.stop()
-        compactor.stop()
         _ = try? await pool.run { [self] in
             for thread in threads { thread.join() }
             // Taken out of the table too: each of them holds the log.
