@@ -137,12 +137,11 @@ struct LogFold {
     ) {
         cover(covered, &checkpoint, &unsettled)
         let passed = passed(checkpoint)
+        var last = max(checkpoint.number, passed)
         while true {
-            let done = max(checkpoint.number, passed)
-            for changelog in tails.indices { pass(changelog, done, &checkpoint, &unsettled, &decisions) }
-            let number = max(checkpoint.number, passed) &+ 1
-            guard isComplete(number, checkpoint.epoch) else { return }
-            for changelog in tails.indices { pass(changelog, number, &checkpoint, &unsettled, &decisions) }
+            for changelog in tails.indices { pass(changelog, last, &checkpoint, &unsettled, &decisions) }
+            last = max(checkpoint.number, passed) &+ 1
+            guard isComplete(last, checkpoint.epoch) else { return }
         }
     }
 
