@@ -66,19 +66,15 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     // MARK: - Time
 
     /// Lets time pass, and everything happen that happens in it.
-    public func run(for duration: Duration) { run(until: simulation.now.advanced(by: duration)) { false } }
+    public func run(for duration: Duration) { simulation.run(for: duration) }
 
     /// Lets time pass until `isDone` says so, but not more than `limit`.
     ///
     /// - Returns: whether it said so.
     @discardableResult
     public func run(atMost limit: Duration, until isDone: () -> Bool) -> Bool {
-        run(until: simulation.now.advanced(by: limit), isDone)
+        simulation.run(until: simulation.now.advanced(by: limit), or: isDone)
         return isDone()
-    }
-
-    private func run(until end: MonotonicTime, _ isDone: () -> Bool) {
-        simulation.run(until: end, or: isDone)
     }
 
     /// Ends everything, and lets the tasks end that wait for something. Nothing is to be done with the cluster afterwards.
@@ -87,7 +83,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         for node in all.values.sorted(by: { $0.name < $1.name }) { node.crash() }
         (parts.log.isAway, parts.tree.isServing) = (false, true)
         parts.network.heal()
-        simulation.drain(.seconds(120))
+        simulation.run(for: .seconds(120))
         for node in all.values { node.dismantle() }
         all = [:]
         parts.network.dismantle()

@@ -65,9 +65,6 @@ public final class Simulation: @unchecked Sendable {
         now = max(now, end)
     }
 
-    /// Runs what there is, timers included, until nothing is left, but no longer than `limit`.
-    func drain(_ limit: Duration) { run(until: now.advanced(by: limit)) }
-
     /// Runs one job of those that could run now; returns whether there was one.
     private func runOne() -> Bool {
         while !ready.isEmpty {
@@ -124,7 +121,7 @@ public final class Simulation: @unchecked Sendable {
 
     /// Forgets what was still to happen: the end of the simulation.
     func dismantle() {
-        timers = Heap { ($0.time, $0.number) < ($1.time, $1.number) }
+        timers.removeAll()
         (ready, trace) = ([], nil)
     }
 
@@ -137,13 +134,8 @@ public final class Simulation: @unchecked Sendable {
         timers.insert(Timer(time: max(time, now), number: lastTimer, executor: executor, work: work))
     }
 
-    /// The same, after some time.
-    func after(_ time: Duration, on executor: SimulatedExecutor?, _ work: @escaping @Sendable () -> Void) {
-        at(now.advanced(by: time), on: executor, work)
-    }
-
     /// Has `work` run after some time, outside of all processes.
-    public func after(_ time: Duration, _ work: @escaping @Sendable () -> Void) { after(time, on: nil, work) }
+    public func after(_ time: Duration, _ work: @escaping @Sendable () -> Void) { at(now.advanced(by: time), work) }
 
     func list(_ executor: SimulatedExecutor) {
         guard !executor.isListed else { return }
@@ -196,6 +188,8 @@ struct Heap<Element> {
             index = (index - 1) / 2
         }
     }
+
+    mutating func removeAll() { elements = [] }
 
     mutating func removeFirst() {
         elements.swapAt(0, elements.count - 1)
