@@ -7,11 +7,7 @@ import Testing
 @Suite struct CancellationTests {
     @Test(arguments: [true, false]) func aCancelledCallerIsDoneAtOnceAndTheHandlerIsTold(_ onLoop: Bool) async throws {
         try await withPair { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             let task = Task(executorPreference: onLoop ? pair.aLoops.loops[0] : nil) {
                 try await failure { try await pair.ask("wait") }
             }
@@ -28,11 +24,7 @@ import Testing
 
     @Test(arguments: [true, false]) func aWithdrawnRequestIsOverAtOnceAndTheHandlerIsTold(_ onLoop: Bool) async throws {
         try await withPair { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             let withdrawal = Withdrawal()
             let task = Task(executorPreference: onLoop ? pair.aLoops.loops[0] : nil) {
                 try await failure {
@@ -106,11 +98,7 @@ import Testing
 
     @Test func theDeadlineEndsTheWaitAndTheHandler() async throws {
         try await withPair { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             pair.b.answer("echo") { request, _ throws(PeerError) in request }
             _ = try await pair.ask("echo")
             let errors = try await withThrowingTaskGroup(of: PeerError.self) { group in
@@ -132,11 +120,7 @@ import Testing
 
     @Test func aCallerThatIsGoneCancelsTheHandlers() async throws {
         try await withPair { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             async let first = failure { try await pair.ask("wait") }
             async let second = failure { try await pair.ask("wait") }
             try await gate.waitForVisitors(2)

@@ -74,11 +74,7 @@ import Testing
 
     @Test func afterTheLimitTheRestIsClosed() async throws {
         try await withPair { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             async let error = failure { try await pair.ask("wait") }
             try await gate.waitForVisitors(1)
             await pair.b.drain(within: .milliseconds(30))

@@ -7,11 +7,7 @@ import Testing
 @Suite struct EndTests {
     @Test func aPeerThatEndsLosesWhatItHas() async throws {
         try await withPair { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             async let error = failure { try await pair.ask("wait") }
             try await gate.waitForVisitors(1)
             pair.b.close()
@@ -80,11 +76,7 @@ import Testing
             $0.keepAliveInterval = .milliseconds(20)
             $0.keepAlivePatience = .milliseconds(400)
         }) { pair in
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             try await onThread { () throws in
                 let raw = try RawPeer(port: pair.address.port)
                 try raw.greet()
@@ -134,11 +126,7 @@ import Testing
         try await withPair { pair in
             pair.b.answer("echo") { request, _ throws(PeerError) in request }
             _ = try await pair.ask("echo")
-            let gate = Gate()
-            pair.b.answer("wait") { _, _ throws(PeerError) in
-                await gate.pass()
-                return []
-            }
+            let gate = pair.holdAnswers()
             async let error = failure { try await pair.ask("wait") }
             try await gate.waitForVisitors(1)
             await pair.bLoops.shutdown()

@@ -29,6 +29,16 @@ struct Pair: Sendable {
         try await a.ask(address, type, body, deadline: SystemClock().monotonic.advanced(by: limit))
     }
 
+    /// Lets the other link answer requests of the type `wait`, with nothing, once they may pass the gate.
+    func holdAnswers() -> Gate {
+        let gate = Gate()
+        b.answer("wait") { _, _ throws(PeerError) in
+            await gate.pass()
+            return []
+        }
+        return gate
+    }
+
     /// Runs `body` in a task of one of the asking link's loops.
     func onLoop<Result: Sendable>(
         _ index: Int = 0, _ body: @escaping @Sendable () async throws -> Result
