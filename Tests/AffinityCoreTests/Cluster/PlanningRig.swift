@@ -56,3 +56,55 @@ extension Assignment {
         zip(replicas, current.replicas).count { $0.first != $1.first }
     }
 }
+
+/// Whether partitions can exchange replicas, each node keeping its share, so that fewer of them are new: a plan has the
+/// fewest moves if and only if no cycle in the graph of such exchanges saves one.
+struct ExchangesOfReplicas {
+    private struct Arc {
+        var from: Int
+        var to: Int
+        /// The moves that it adds.
+        var moves: Int
+    }
+
+    private var arcs: [Arc] = []
+    private let vertices: Int
+
+    /// For members of one weight and no pins. The vertices are the nodes, then the partitions, then one through which
+    /// a node passes a replica of its share on to another.
+    init(_ plan: Assignment, _ request: PlanRequest) {
+        let nodes = request.members.map(\.id)
+        let pool = nodes.count + request.partitions
+        vertices = pool + 1
+        let total = request.partitions * min(request.replicas, nodes.count)
+        let (share, larger) = total.quotientAndRemainder(dividingBy: nodes.count)
+        for (number, node) in nodes.enumerated() {
+            let load = plan.load(node)
+            if load < share + min(larger, 1) { arcs.append(Arc(from: number, to: pool, moves: 0)) }
+            if load > share { arcs.append(Arc(from: pool, to: number, moves: 0)) }
+            for partition in 0..<request.partitions {
+                let vertex = nodes.count + partition
+                let cost = request.current?.replicas[partition].contains(node) == true ? 0 : 1
+                let isPicked = plan.replicas[partition].contains(node)
+                arcs.append(
+                    isPicked
+                        ? Arc(from: number, to: vertex, moves: -cost) : Arc(from: vertex, to: number, moves: cost))
+            }
+        }
+    }
+
+    /// Bellman and Ford: without a cycle that saves, the shortest paths are found in as many rounds as there are arcs
+    /// in the longest.
+    var saveMoves: Bool {
+        var distances = Array(repeating: 0, count: vertices)
+        for _ in 0...vertices {
+            var hasChanged = false
+            for arc in arcs where distances[arc.from] + arc.moves < distances[arc.to] {
+                distances[arc.to] = distances[arc.from] + arc.moves
+                hasChanged = true
+            }
+            if !hasChanged { return false }
+        }
+        return true
+    }
+}
