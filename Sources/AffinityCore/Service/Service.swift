@@ -115,6 +115,7 @@ public final class Service<P: Partition>: Sendable {
     @inlinable public nonisolated(nonsending) func commit<C: Command>(
         _ command: C, _ envelope: Envelope = Envelope()
     ) async throws(AskError) -> Commit<C.Reply> {
+        guard router == nil || envelope.deadline != .never else { return try await commit(command, dated(envelope)) }
         let replica = replica(command.key)
         guard router == nil || replica.serves.isSet else { return try await route(command, envelope) }
         do throws(AskError) {
@@ -140,6 +141,9 @@ public final class Service<P: Partition>: Sendable {
     @inlinable nonisolated(nonsending) func read<Q: Query>(
         _ query: Q, _ replica: PartitionReplica<P>, _ envelope: Envelope
     ) async throws(AskError) -> Answer<Q.Reply> {
+        guard router == nil || envelope.deadline != .never else {
+            return try await read(query, replica, dated(envelope))
+        }
         guard replica.serves.isSet || (router == nil && envelope.staleness == nil) else {
             return try await route(query, replica, envelope)
         }
@@ -162,6 +166,7 @@ public final class Service<P: Partition>: Sendable {
     ) async throws(AskError) {
         let replica = replica(command.key)
         guard let router, !replica.serves.isSet else { return try await replica.tell(command, envelope) }
+        let envelope = dated(envelope)
         let message = try Forwarding.encode(command, outcome: .notApplied)
         let path = path(replica.id, envelope, message, isIdempotent: false)
         let request = ForwardedRequest(replica.id, C.name, message, envelope, isTold: true)
@@ -208,16 +213,24 @@ public final class Service<P: Partition>: Sendable {
         error.isElsewhere || (error.outcome == .unknown && envelope.idempotency != nil)
     }
 
+    /// The envelope with a deadline: one that nobody gave counts from the first try on, however many there are.
+    @usableFromInline func dated(_ envelope: Envelope) -> Envelope {
+        guard envelope.deadline == .never else { return envelope }
+        var envelope = envelope
+        envelope.deadline = clock.monotonic.advanced(by: patience)
+        return envelope
+    }
+
     private func path(_ partition: PartitionID, _ envelope: Envelope, _ message: [UInt8], isIdempotent: Bool)
         -> Router.Path
     {
-        let deadline =
-            envelope.deadline == .never ? clock.monotonic.advanced(by: patience) : envelope.deadline
-        return Router.Path(
-            partition: partition, deadline: deadline, bytes: message.count, isIdempotent: isIdempotent)
+        Router.Path(
+            partition: partition, deadline: envelope.deadline, bytes: message.count, isIdempotent: isIdempotent)
     }
 
-    /// - Parameter former: why the replica of this node did not run it.
+    /// - Parameters:
+    ///   - envelope: has a deadline where there is a router.
+    ///   - former: why the replica of this node did not run it.
     @usableFromInline func route<C: Command>(
         _ command: C, _ envelope: Envelope, after former: AskError? = nil
     ) async throws(AskError) -> Commit<C.Reply> {
@@ -227,11 +240,9 @@ public final class Service<P: Partition>: Sendable {
         var path = path(replica.id, envelope, message, isIdempotent: envelope.idempotency != nil)
         path.isUnknown = former?.outcome == .unknown
         let request = ForwardedRequest(replica.id, C.name, message, envelope)
-        var own = envelope
-        own.deadline = path.deadline
-        return try await router.route(path) { [own] () async throws(AskError) -> Commit<C.Reply>? in
+        return try await router.route(path) { () async throws(AskError) -> Commit<C.Reply>? in
             guard replica.serves.isSet else { return nil }
-            return try await replica.commit(command, own)
+            return try await replica.commit(command, envelope)
         } remote: { [path] master throws(AskError) in
             let answer = try await router.ask(master, request, path, mayWrite: true)
             return Commit(
@@ -250,11 +261,9 @@ public final class Service<P: Partition>: Sendable {
         let message = try Forwarding.encode(query, outcome: .notApplied)
         let path = path(replica.id, envelope, message, isIdempotent: true)
         let request = ForwardedRequest(replica.id, Q.name, message, envelope)
-        var own = envelope
-        own.deadline = path.deadline
-        return try await router.route(path) { [own] () async throws(AskError) -> Answer<Q.Reply>? in
+        return try await router.route(path) { () async throws(AskError) -> Answer<Q.Reply>? in
             guard replica.serves.isSet else { return nil }
-            return try await replica.read(query, own)
+            return try await replica.read(query, envelope)
         } remote: { master throws(AskError) in
             let answer = try await router.ask(master, request, path, mayWrite: false)
             return Answer(
