@@ -13,9 +13,12 @@ extension PartitionReplica {
         let settlement = await withUnsafeContinuation { continuation in
             execution = start(command, envelope, continuation)
         }
+        if settlement.isOutdated {
+            // Not for ever: others may write without a pause.
+            guard tries > 0 else { throw Self.overtaken }
+            return try await commit(command, envelope, tries: tries - 1)
+        }
         // What wrote nothing rests on what was read, as a query does.
-        // Not for ever: others may write without a pause.
-        if settlement.isOutdated, tries > 0 { return try await commit(command, envelope, tries: tries - 1) }
         if settlement.failure == nil, settlement.isEmpty, needsProof { try await prove(envelope, of: execution) }
         return try answer(execution, settlement)
     }
@@ -284,6 +287,11 @@ extension PartitionReplica {
 
     @usableFromInline static var late: AskError {
         AskError(.notApplied, .deadline, "the deadline had passed before the message could run")
+    }
+
+    /// What the handler saw of the command's entries was never true, again and again: its answer must not be given.
+    @usableFromInline static var overtaken: AskError {
+        AskError(.notApplied, .overloaded, "others write to the topic so often that no version could be relied on")
     }
 
     /// Reports a handler that took too long. It is not killed: nothing can undo half a handler.

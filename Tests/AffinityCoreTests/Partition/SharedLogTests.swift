@@ -106,6 +106,25 @@ import Testing
         #expect(rig.notes.filter { $0 == "seen" } == ["seen"], "what it does after its commit is done once")
     }
 
+    @Test func aCommandThatNeverSeesAVersionThatStaysIsRefusedWithoutATrace() throws {
+        let rig = try serving("shared-overtaken")
+        rig.base.holdsAcknowledgements = true
+        _ = rig.send(.put("a", "0"))
+        let early = rig.send(.version("a"), .effect("seen"))
+        for round in 1...8 where early.value == nil && early.error == nil {
+            // The one before stands elsewhere than foretold; this one's version, too, is foretold when `early` runs anew.
+            _ = rig.send(.put("a", "\(round)"))
+            rig.base.write(foreign("f", "\(round)"), to: rig.partition, "texts")
+            rig.base.acknowledge(1)
+            rig.executor.run()
+        }
+        #expect(early.error?.outcome == .notApplied)
+        #expect(early.error?.code == .overloaded)
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(!rig.notes.contains("seen"), "what was not applied has no effects")
+    }
+
     @Test func aConditionIsHeldAgainstTheVersionsThatFollowFromTheLastGap() throws {
         let rig = try serving("shared-shifted")
         rig.base.holdsAcknowledgements = true
