@@ -36,6 +36,7 @@ import Testing
         (113, "a standby showed half a command"),
         (141, "a refusal named a version that never existed"),
         (150, "a refusal named a version that never existed"),
+        (791_790_097_673, "a standby that had been paused missed a removal"),
     ]
 
     @Test(arguments: kept) func whatASeedFoundStaysAway(seed: UInt64, found: String) throws {

@@ -49,9 +49,10 @@ extension PartitionReplica {
         guard let state, let log else { return }
         let next = core.stores.indices.map(state.readNext)
         let grown = try await Self.grown(log, beyond: next, executor)
+        let seen = core.stores.indices.reduce(environment.clock.monotonic) { min($0, log.endSeen($1)) }
         var ends = core.stores.indices.map { max(next[$0], log.end($0)) }
         ends[grown] = max(ends[grown], next[grown].next)
-        try await read(to: ends)
+        try await read(to: ends, seen: seen == .notYet ? nil : seen)
     }
 
     /// The first changelog that goes beyond `next`.
@@ -85,7 +86,7 @@ extension PartitionReplica {
             seen = min(seen, asked)
             guard state.position.offsets[changelog] >= log.end(changelog) else { return levelAt }
         }
-        state.isLevel()
+        state.isLevel(asOf: seen)
         levelAt = max(levelAt ?? seen, seen)
         return levelAt
     }

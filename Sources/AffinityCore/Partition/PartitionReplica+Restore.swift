@@ -40,24 +40,27 @@ extension PartitionReplica {
 
     /// Opens what is not open, and reads up to where the log ends now.
     func readToEnd() async throws {
+        var asked = environment.clock.monotonic
         let first = try await openLog().map(\.upperBound)
-        let asked = environment.clock.monotonic
         var ends = first
         // Twice on a shared log, one after the other: then it is known where the commands end that the first ends cover.
         if let log, let state, state.isShared, state.changelogToRead(first) != nil {
+            asked = environment.clock.monotonic
             ends = try await bounds(log).map(\.upperBound)
             state.note(ends: first, ends)
         }
-        try await read(to: ends)
+        try await read(to: ends, seen: asked)
         // What is read may not be decided yet (R2).
         if let state, state.position.covers(Position(ends)) { levelAt = asked }
     }
 
     /// Applies the changelogs up to `ends`; with a memstore made anew if the one that is there does not fit the log.
-    func read(to ends: [Offset]) async throws {
+    ///
+    /// - Parameter seen: when the log ended there; `nil` if that is not known.
+    func read(to ends: [Offset], seen: MonotonicTime?) async throws {
         while let log, let state {
             do {
-                try await read(log, to: ends, into: state)
+                try await read(log, to: ends, seen, into: state)
                 if let known, state.applied.log != 0, state.applied.log != known.number {
                     throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")
                 }
@@ -84,9 +87,9 @@ extension PartitionReplica {
         if state.isShared {
             restoring = log
             defer { restoring = nil }
-            do { try await read(log, to: try await bounds(log).map(\.upperBound), into: state) } catch let misfit
-                as Misfit
-            {
+            let asked = environment.clock.monotonic
+            let ends = try await bounds(log).map(\.upperBound)
+            do { try await read(log, to: ends, asked, into: state) } catch let misfit as Misfit {
                 damage = misfit.reason
                 throw LogError(.io, misfit.reason)
             }
@@ -251,12 +254,14 @@ extension PartitionReplica {
     }
 
     /// The one reader: of bootstrap and of a claimant; only its end differs (R1 to R4).
-    private func read(_ log: any PartitionLog, to ends: [Offset], into state: StateStore) async throws {
+    private func read(
+        _ log: any PartitionLog, to ends: [Offset], _ seen: MonotonicTime?, into state: StateStore
+    ) async throws {
         var first: [LogPage?] = ends.map { _ in nil }
         // The next page of each changelog, which the log gets while this one is applied.
         var ahead: [Task<LogPage, any Error>?] = ends.map { _ in nil }
         defer { for task in ahead { task?.cancel() } }
-        if state.changelogToRead(ends) == nil { state.isLevel() }
+        if let seen, state.changelogToRead(ends) == nil { state.isLevel(asOf: seen) }
         while let changelog = state.changelogToRead(ends) {
             if isStopping || Task.isCancelled { throw LogError(.closed, "the reading of the log was ended") }
             let next = state.readNext(changelog)
@@ -270,14 +275,14 @@ extension PartitionReplica {
             if first[changelog] == nil { first[changelog] = page }
             if page.next < ends[changelog] { ahead[changelog] = log.startPage(changelog, from: page.next, executor) }
             let isLevel = ends.indices.allSatisfy { ($0 == changelog ? page.next : state.readNext($0)) >= ends[$0] }
-            try state.take(page, of: changelog, isLevel: isLevel)
+            try state.take(page, of: changelog, levelAsOf: isLevel ? seen : nil)
         }
     }
 
     /// Why a removal may have been missed (§7): compaction took a tombstone that lies ahead of `next`, and what it
     /// removes may have been applied before.
     private func missed(_ page: LogPage, at next: Offset, after first: LogPage?, _ state: StateStore) -> String? {
-        guard let forgotten = page.forgotten else { return first == nil ? tooOld(state) : nil }
+        guard let forgotten = page.forgotten else { return tooOld(state) }
         guard next < forgotten else { return nil }
         // From the beginning, and with nothing forgotten since, neither the entry nor its removal is met.
         let isFresh = first == nil ? !state.wasResumed || next == .zero : first?.forgotten == forgotten
@@ -286,7 +291,6 @@ extension PartitionReplica {
 
     /// The same for a log that does not say what it has forgotten: by the time.
     private func tooOld(_ state: StateStore) -> String? {
-        guard state.wasResumed || state.wasLevel else { return nil }
         let age = environment.clock.now.milliseconds.subtractingReportingOverflow(state.applied.level.milliseconds)
         guard age.overflow || age.partialValue > environment.deleteRetention.wholeMilliseconds / 2 else { return nil }
         return "it was last level with the log \(age.partialValue / 1000) s ago; removals may be gone from it since"

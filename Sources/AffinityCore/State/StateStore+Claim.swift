@@ -4,6 +4,7 @@ extension StateStore {
     struct Claims {
         /// Where each stands, once it is acknowledged.
         var offsets: [Offset?]
+        let sent: MonotonicTime
         let body: (Verdict) -> Void
     }
 
@@ -23,7 +24,7 @@ extension StateStore {
     ///
     /// A claim may come to stand anywhere: what lies before it is read afterwards, and ends the reading.
     func claim(_ body: @escaping (Verdict) -> Void) {
-        claims = Claims(offsets: stores.map { _ in nil }, body: body)
+        claims = Claims(offsets: stores.map { _ in nil }, sent: clock.monotonic, body: body)
         let value = ControlRecord(.claim, log: logNumber, node: node).bytes
         let stamp = RecordStamp(epoch: epoch, number: 0, count: UInt32(stores.count), acknowledged: 0)
         log.append(
@@ -52,7 +53,7 @@ extension StateStore {
         guard let claims, claims.offsets.allSatisfy({ $0 != nil }) else { return .good }
         claimed = claims.offsets.compactMap { $0 }
         self.claims = nil
-        gaps.contiguous = stores.map { _ in clock.monotonic }
+        gaps.contiguous = stores.map { _ in claims.sent }
         claims.body(.good)
         return .good
     }

@@ -10,9 +10,9 @@ extension StateStore {
 
     /// What was found in gaps, and what waits for one to be read.
     struct Gaps {
-        /// The one that is being read, when it was found, and the acks that came meanwhile.
+        /// The one that is being read, when its end was the log's, and the acks that came meanwhile.
         var reading: Gap?
-        var found = MonotonicTime.never
+        var asOf = MonotonicTime.never
         var waiting: [LogAck] = []
         /// The keys of the stale records in it: they are overwritten once all of it is read.
         var stale: [[UInt8]] = []
@@ -47,20 +47,22 @@ extension StateStore {
             let changelog = (gaps.nextLook + step) % stores.count
             // What was found before comes first: it waits for a command of another changelog.
             guard awaited[changelog].isEmpty, gaps.folded[changelog].isEmpty else { continue }
+            // In this order: an end that is heard of in between is only further.
+            let seen = min(clock.monotonic, log.endSeen(changelog))
             let end = log.end(changelog)
             if end > ackOffsets[changelog] {
                 gaps.nextLook = (changelog + 1) % stores.count
-                return startReading(Gap(changelog: changelog, range: ackOffsets[changelog]..<end))
+                return startReading(Gap(changelog: changelog, range: ackOffsets[changelog]..<end), asOf: seen)
             }
-            gaps.contiguous[changelog] = clock.monotonic
+            gaps.contiguous[changelog] = max(gaps.contiguous[changelog], seen)
         }
         return nil
     }
 
-    /// Makes acks wait until the gap is read.
-    @discardableResult func startReading(_ gap: Gap) -> Gap {
+    /// Makes acks wait until the gap is read, at whose end the log ended at `moment`.
+    @discardableResult func startReading(_ gap: Gap, asOf moment: MonotonicTime) -> Gap {
         gaps.reading = gap
-        gaps.found = clock.monotonic
+        gaps.asOf = moment
         return gap
     }
 
@@ -82,7 +84,7 @@ extension StateStore {
         let rest = Gap(changelog: gap.changelog, range: part.end..<gap.end)
         gaps.reading = rest.range.isEmpty ? nil : rest
         guard rest.range.isEmpty else { return settle().or(.read(rest)) }
-        gaps.contiguous[gap.changelog] = gaps.found
+        gaps.contiguous[gap.changelog] = max(gaps.contiguous[gap.changelog], gaps.asOf)
         let (stale, waiting) = (gaps.stale, gaps.waiting)
         (gaps.stale, gaps.waiting) = ([], [])
         return settle().or(repair(gap.changelog, stale)).or(acknowledge(waiting))

@@ -13,10 +13,18 @@ extension StateStore {
     /// Whether something that was read waits for a decision.
     var isWaiting: Bool { isShared && stores.indices.contains { fold.waiting($0) > 0 } }
 
-    /// There is nothing to read: the position is level with the end of the log now.
-    func isLevel() {
-        applied.level = clock.now
+    /// The position is level with the end that the log had at `moment`.
+    ///
+    /// Not now: the process may have been paused for days since it asked for that end (§7).
+    func isLevel(asOf moment: MonotonicTime) {
+        applied.level = timestamp(of: moment)
         wasLevel = true
+    }
+
+    /// What the calendar said at a moment that has passed.
+    func timestamp(of moment: MonotonicTime) -> Timestamp {
+        let now = clock.monotonic
+        return moment < now ? clock.now.advanced(by: .zero - now.since(moment)) : clock.now
     }
 
     /// C2: the epoch of somebody else that is not below the own one, before the claims or behind them: whoever claimed
@@ -29,16 +37,16 @@ extension StateStore {
 
     /// Takes in a page of a changelog, and applies what is decided with it.
     ///
-    /// - Parameter isLevel: whether the partition, all of its changelogs, is at the end of its log with this page.
+    /// - Parameter moment: when the partition, all of its changelogs, was at the end of its log if it is with this page.
     /// - Throws: `MemStoreError` from the memstore, and `LogError.corrupt` for a record of another log.
-    func take(_ page: LogPage, of changelog: Int, isLevel: Bool) throws {
-        if isLevel { applied.level = clock.now }
+    func take(_ page: LogPage, of changelog: Int, levelAsOf moment: MonotonicTime?) throws {
+        if let moment { applied.level = timestamp(of: moment) }
         if isShared {
             try commit(fold.take(page, of: changelog, &applied, &unsettled))
         } else {
             try commit(everything(in: page, of: changelog))
         }
-        if isLevel { wasLevel = true }
+        if moment != nil { wasLevel = true }
     }
 
     /// The log ends there: `second` was looked up after `first` was known (R1).

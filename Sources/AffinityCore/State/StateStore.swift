@@ -226,7 +226,8 @@
             switch take(acks[index]) {
             case .good: break
             case .read(let gap):
-                startReading(gap)
+                // Others may have written more since this record was handed over.
+                startReading(gap, asOf: sent(ack: acks[index]))
                 gaps.waiting = Array(acks[index...])
                 return settle().or(.read(gap))
             case .stepDown(let stepDown): return settle().or(.stepDown(stepDown))
@@ -255,10 +256,16 @@
         guard let place = pending.offset(of: written.command) else { return .good }
         pending[place].unacknowledged -= 1
         if isShared {
-            gaps.contiguous[ack.changelog] = pending[place].sent
+            gaps.contiguous[ack.changelog] = max(gaps.contiguous[ack.changelog], pending[place].sent)
             pending[place].move(written.write, to: offset)
         }
         return .good
+    }
+
+    /// When the record was handed over that the ack is for.
+    private func sent(ack: LogAck) -> MonotonicTime {
+        let command = awaited[ack.changelog].isEmpty ? nil : pending.offset(of: awaited[ack.changelog][0].command)
+        return command.map { pending[$0].sent } ?? gaps.contiguous[ack.changelog]
     }
 
     /// Applies the commands at the head of the queue whose records are all acknowledged, and answers them in order.
@@ -286,7 +293,7 @@
     /// One batch into the memstore together with the position; then the overlay lets go of it.
     private func apply(_ count: Int) throws(MemStoreError) -> [Change] {
         var batch = Batch(next: applied, count: count, isObserved: !observers.isEmpty)
-        batch.next.level = clock.now
+        batch.next.level = levelAsMaster
         for place in 0..<count {
             acknowledged = max(acknowledged, pending[place].number)
             if isShared { interleave(pending[place], &batch) } else { batch.add(pending[place]) }
@@ -350,11 +357,16 @@
         }
     }
 
+    /// When a master was last known to have everything that stood in its log.
+    private var levelAsMaster: Timestamp {
+        isShared ? timestamp(of: gaps.contiguous.min() ?? .never) : clock.now
+    }
+
     /// Writes down that the memstore is level with its log, or was when it was last known to be.
     ///
     /// - Parameter isMaster: whether it is level because nobody else writes.
     func keepLevel(isMaster: Bool) throws(MemStoreError) {
-        if isMaster { applied.level = clock.now }
+        if isMaster { applied.level = levelAsMaster }
         try memstore.commit([], checkpoint: applied.bytes)
         kept = clock.now
     }

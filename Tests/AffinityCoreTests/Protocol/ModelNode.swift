@@ -270,7 +270,7 @@ final class ModelNode {
 
     private func take(_ changelog: Int, _ limit: Int, into state: StateStore) -> Bool {
         let page = world.log.page(changelog, from: state.readNext(changelog), limit: limit)
-        attempt("reading") { try state.take(page, of: changelog, isLevel: false) }
+        attempt("reading") { try state.take(page, of: changelog, levelAsOf: nil) }
         return true
     }
 

@@ -47,7 +47,7 @@ extension World {
             state.note(ends: log.ends, log.ends)
             while let changelog = state.changelogToRead(log.ends) {
                 let page = log.page(changelog, from: state.readNext(changelog), limit: 3)
-                try state.take(page, of: changelog, isLevel: false)
+                try state.take(page, of: changelog, levelAsOf: nil)
             }
         } catch { return history.fail("\(what): \(error)") }
         for (changelog, end) in log.ends.enumerated() where state.applied.places[changelog].next != end {
