@@ -119,7 +119,8 @@ struct KafkaLogTests {
 
     @Test func transactionsOfOthersLeaveHoles() throws {
         try fixture.run { [fixture, topic] in
-            let log = try await fixture.kafka()
+            let clock = ManualClock()
+            let log = try await fixture.kafka(clock: clock)
             let (opened, acks) = try await fixture.open(log)
             let outside = try outside(transactional: true)
             opened.append(0, record("own", "1"))
@@ -140,6 +141,14 @@ struct KafkaLogTests {
             // for its bounds, has to wait, and a master hears of nothing yet.
             #expect(try await opened.bounds(0).upperBound == Offset(4))
             #expect(opened.end(0) <= Offset(3))
+            // Nor is anybody level with a log of which something cannot be read, however often the end is asked for.
+            var moment = clock.monotonic
+            for _ in 0..<2 {
+                clock.advance(by: .seconds(5))
+                moment = clock.monotonic
+                try await fixture.waitUntil("a look at the ends") { opened.endSeen(1) >= moment }
+            }
+            #expect(opened.endSeen(0) < moment)
             let waiting = Task(executorPreference: fixture.executor) {
                 try await opened.read(0, from: Offset(3), maxBytes: 1000)
             }
@@ -151,7 +160,9 @@ struct KafkaLogTests {
             let records = try await waiting.value.records
             #expect(records.map(\.offset) == [Offset(3)])
             #expect(records.first?.record.headers == RecordHeaders())
-            try await fixture.waitUntil("the end behind the transaction") { opened.end(0) == Offset(5) }
+            try await fixture.waitUntil("the end behind the transaction") {
+                opened.end(0) == Offset(5) && opened.endSeen(0) >= moment
+            }
             opened.append(0, record("own", "2"))
             await acks.wait(for: 2)
             #expect(acks.texts == ["0:0", "0:5"])

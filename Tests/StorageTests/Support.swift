@@ -143,11 +143,13 @@ final class LogFixture: Sendable {
     }
 
     /// A log of the broker that all tests share, not quite as it would be otherwise.
-    func kafka(_ change: (inout KafkaLogConfiguration) -> Void = { _ in }) async throws -> KafkaLog {
+    func kafka(
+        clock: ManualClock = ManualClock(), _ change: (inout KafkaLogConfiguration) -> Void = { _ in }
+    ) async throws -> KafkaLog {
         var configuration = kafkaConfiguration
         configuration.brokers = try KafkaCluster.shared.get().brokers
         change(&configuration)
-        return try await KafkaLog.open(configuration, clock: ManualClock(), pool: pool, report: reports.reporter)
+        return try await KafkaLog.open(configuration, clock: clock, pool: pool, report: reports.reporter)
     }
 
     var kafkaConfiguration: KafkaLogConfiguration {

@@ -30,7 +30,7 @@ final class ChangelogStream: Sendable {
     /// transaction, of which a master may ignore everything until it ends.
     var stable: Offset { Offset(lastStable.load(ordering: .acquiring)) }
 
-    /// When somebody last asked for `stable`.
+    /// When somebody last asked for `stable`, and nothing stood behind it.
     var stableSeen: MonotonicTime { MonotonicTime(nanoseconds: lastSeen.load(ordering: .acquiring)) }
 
     /// Somebody has heard of an end before which no transaction is open, and had asked for it at `moment`.

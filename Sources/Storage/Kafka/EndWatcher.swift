@@ -2,7 +2,7 @@ internal import AffinityCore
 internal import AffinityThreads
 internal import Synchronization
 
-/// Looks up, all the time, where the changelogs of a node end: one request to each broker for all of them.
+/// Looks up, all the time, where the changelogs of a node end: two requests to each broker for all of them.
 ///
 /// Its thread may wait for a broker. Every method can be called on any thread.
 final class EndWatcher: Sendable {
@@ -53,8 +53,10 @@ final class EndWatcher: Sendable {
 
     /// Looks until `stop` is called. On the thread that belongs to the watcher.
     ///
-    /// The consumer is asked, because it is told ends before which no transaction is open.
-    func run(_ consumer: KafkaClient) {
+    /// - Parameters:
+    ///   - consumer: is asked for the ends, because it is told those before which no transaction is open.
+    ///   - producer: a client that is told the high watermarks, once there is one.
+    func run(_ consumer: KafkaClient, producer: () -> KafkaClient?) {
         var nextLook = ContinuousClock.now
         var leaderless: Set<KafkaPlace> = []
         while true {
@@ -66,7 +68,7 @@ final class EndWatcher: Sendable {
             if !kicks.isEmpty { _ = try? consumer.offsets(.end, of: Array(kicks), within: .milliseconds(500)) }
             if ContinuousClock.now >= nextLook {
                 consumer.poll()
-                look(streams, consumer, &leaderless)
+                look(streams, consumer, producer(), &leaderless)
                 nextLook = .now + interval
             }
             wakeUp.wait(atMost: streams.isEmpty ? .seconds(1) : max(.zero, nextLook - .now))
@@ -74,15 +76,27 @@ final class EndWatcher: Sendable {
     }
 
     /// - Parameter leaderless: the partitions that had no leader when somebody looked; they would hold up all others.
-    private func look(_ streams: [ChangelogStream], _ client: KafkaClient, _ leaderless: inout Set<KafkaPlace>) {
+    private func look(
+        _ streams: [ChangelogStream], _ client: KafkaClient, _ producer: KafkaClient?,
+        _ leaderless: inout Set<KafkaPlace>
+    ) {
         let known = streams.filter { !leaderless.contains($0.place) }.sorted {
             ($0.place.topic, $0.place.partition) < ($1.place.topic, $1.place.partition)
         }
         let asked = clock.monotonic
         do throws(LogError) {
-            let ends = try client.offsets(.end, of: known.map(\.place), within: Self.timeout)
-            for (stream, end) in zip(known, ends) {
-                if case .success(let end) = end { stream.advanceStable(to: end, seen: asked) }
+            let places = known.map(\.place)
+            // First these, so that a changelog that grows does not look like one that is held up.
+            let marks = try producer?.offsets(.end, of: places, within: Self.timeout)
+            let ends = try client.offsets(.end, of: places, within: Self.timeout)
+            for (index, end) in ends.enumerated() {
+                guard case .success(let end) = end else { continue }
+                // Behind an open transaction stands what was acknowledged and cannot be read: then nobody is level.
+                guard case .success(let mark)? = marks?[index], mark <= end else {
+                    known[index].advanceStable(to: end)
+                    continue
+                }
+                known[index].advanceStable(to: end, seen: asked)
             }
             if !leaderless.isEmpty { leaderless = Self.leaderless(streams, client) }
         } catch {

@@ -73,7 +73,7 @@ public final class KafkaLog: ChangeLog {
         _ = try makeSender()
         let started = [
             ServiceThread { reader.run(consumer) },
-            ServiceThread { watcher.run(consumer) },
+            ServiceThread { [weak self] in watcher.run(consumer) { self?.sender?.client } },
         ]
         threads.withLock { $0 += started }
     }
