@@ -34,6 +34,7 @@ void Connection::refuse() {
 void Connection::drain() {
     // Who has a request on its way gets an answer, and hears from that to go elsewhere.
     if (state_ == State::idle) wait_for_request();
+    if (state_ == State::streaming) body_->events->draining(body_->context);
 }
 
 bool Connection::is_draining() const { return server_.is_draining(); }
@@ -75,13 +76,14 @@ void Connection::close() {
     state_ = State::closed;
     deadline_ns = INT64_MAX;
     drop_exchange();
+    drop_body();
     if (handler_) server_.on_end(std::exchange(handler_, nullptr));
     boost::system::error_code ignored;
     socket_.close(ignored);
     in_ = {};
     out_ = {};
     sent_ = 0;
-    server_.closed();
+    if (!upgraded_) server_.closed();
     loop_.remove(this);
 }
 
@@ -101,6 +103,7 @@ void Connection::wait_to_read() {
 }
 
 void Connection::on_readable() {
+    if (state_ == State::streaming) return read_ahead();
     if (!is_reading() && state_ != State::lingering) return;
     auto &scratch = loop_.scratch;
     auto n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), MSG_DONTWAIT);
@@ -147,6 +150,7 @@ void Connection::process(std::string_view bytes, bool from_in) {
         if (state_ == State::idle) answers++;
     }
     processing_ = false;
+    if (upgraded_) return leave(bytes.substr(used));
     if (state_ == State::closed || state_ == State::closing) {
         in_ = {};
         return;
@@ -265,6 +269,88 @@ void Connection::fail(int status, const char *detail) {
     queue_flush();
 }
 
+// MARK: Streamed answers
+
+void Connection::begin_body(void *context, const cb_body_events *events, bool is_chunked, bool keep_alive) {
+    body_ = std::make_unique<Body>(Body{context, events, is_chunked, keep_alive});
+    retain();  // until `closed` is called
+    enter(State::streaming, 0);
+    queue_flush();
+}
+
+bool Connection::append_body(std::string_view bytes) {
+    if (state_ != State::streaming) return false;
+    if (bytes.empty()) return true;
+    body_->is_chunked ? append_chunk(out_, bytes) : void(out_.append(bytes));
+    queue_flush();
+    return true;
+}
+
+void Connection::tell_below(size_t count) {
+    if (!body_) return;
+    body_->tells = true;
+    body_->tell_below = count;
+}
+
+void Connection::end_body(bool complete) {
+    if (state_ != State::streaming) return;
+    bool keep_alive = body_->keep_alive && complete && !is_draining();
+    if (complete && body_->is_chunked) out_ += "0\r\n\r\n";
+    drop_body();
+    answered(keep_alive);
+}
+
+/// Later, so that whoever ends it is not called from inside that call.
+void Connection::drop_body() {
+    if (!body_) return;
+    struct Ended {
+        Connection *connection;
+        std::unique_ptr<Body> body;
+    };
+    auto run = [](void *box, void *) {
+        auto ended = static_cast<Ended *>(box);
+        ended->body->events->closed(ended->body->context);
+        ended->connection->release();
+        delete ended;
+    };
+    auto ended = new Ended{this, std::move(body_)};
+    if (!loop_.post({run, ended, nullptr})) run(ended, nullptr);
+}
+
+/// Notices that the client has gone, and keeps what it sends for later.
+void Connection::read_ahead() {
+    if (in_.size() >= server_.options.header_section_max) return;
+    auto &scratch = loop_.scratch;
+    auto n = ::recv(
+        socket_.native_handle(), scratch.data(), std::min<size_t>(scratch.size(), kept_capacity_max), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return wait_to_read();
+    if (n <= 0) return close();
+    in_.append(scratch.data(), size_t(n));
+    wait_to_read();
+}
+
+// MARK: WebSocket
+
+cb_websocket *Connection::upgrade(const cb_websocket_options &options, cb_websocket::Terms terms) {
+    if (state_ != State::handling || upgraded_) return nullptr;
+    auto websocket = new cb_websocket(loop_, &server_, options, std::move(terms));
+    upgraded_ = websocket;
+    boost::system::error_code error;
+    int descriptor = socket_.release(error);
+    websocket->start(descriptor, remote_.sin6_family == AF_INET6, std::string_view(out_).substr(sent_));
+    out_ = {};
+    sent_ = 0;
+    // What the client has sent behind its request is known when that has been processed.
+    if (!processing_) leave(in_);
+    return websocket;
+}
+
+void Connection::leave(std::string_view received) {
+    upgraded_->add_received(received);
+    if (server_.is_draining()) upgraded_->drain();
+    close();
+}
+
 // MARK: Writing
 
 void Connection::wait_to_write() {
@@ -321,6 +407,14 @@ void Connection::flush() {
             enter(State::lingering, server_.options.linger_ns);
             return wait_to_read();
         }
+    }
+    if (state_ == State::streaming) {
+        wait_to_read();
+        if (body_->tells && unsent() <= body_->tell_below) {
+            body_->tells = false;
+            body_->events->drained(body_->context);
+        }
+        return;
     }
     if (!is_reading()) return;
     if (is_output_full()) return;  // its end calls again

@@ -2,7 +2,7 @@
 //
 // It lives on one loop and is touched on that loop's thread only. It waits for readiness with Asio and then reads to
 // the loop's own buffer, so that a connection that waits holds no buffer; a filter between `receive`/`send` and the rest
-// is where TLS goes, and a state that takes the bytes instead of `process` where WebSocket does.
+// is where TLS goes. A connection that becomes a WebSocket gives its socket to one and ends.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
@@ -13,18 +13,15 @@
 #include "chunks.hpp"
 #include "exchange.hpp"
 #include "loop.hpp"
+#include "websocket.hpp"
 
 struct cb_server;
 
 namespace cb {
 using boost::asio::ip::tcp;
 
-class Connection final : public Sender {
+class Connection final : public Served {
 public:
-    size_t index_in_loop = 0;
-    /// When `on_deadline` is due, at the loop's next tick.
-    int64_t deadline_ns = INT64_MAX;
-
     /// Takes the descriptor. Counted as open in `server` from before this to the end of `close`.
     Connection(cb_loop &loop, cb_server &server, int descriptor, const sockaddr_in6 &remote);
     ~Connection() override;
@@ -33,23 +30,36 @@ public:
     /// Answers 503 to whatever comes, and ends.
     void refuse();
     /// The answer under way is its last; without one, that to a request that comes very soon.
-    void drain();
-    /// Ends as it stands.
-    void close();
-
-    // Called by the loop.
+    void drain() override;
+    void close() override;
     void flush() override;
-    void process_ready();
-    void on_deadline();
+    void process_ready() override;
+    void on_deadline() override;
+    bool belongs_to(const cb_server &server) const override { return &server_ == &server; }
 
     // Called by the exchange that is being answered.
     std::string &output() { return out_; }
     void answered(bool keep_alive);
     bool is_draining() const;
-    bool belongs_to(const cb_server &server) const { return &server_ == &server; }
+    void begin_body(void *context, const cb_body_events *events, bool is_chunked, bool keep_alive);
+    bool append_body(std::string_view bytes);
+    void end_body(bool complete);
+    size_t unsent() const { return out_.size() - sent_; }
+    void tell_below(size_t count);
+    /// Gives the socket to a WebSocket, which sends what waits here, and ends.
+    cb_websocket *upgrade(const cb_websocket_options &options, cb_websocket::Terms terms);
 
 private:
-    enum class State : uint8_t { idle, head, body, chunked, handling, closing, lingering, closed };
+    /// `streaming`: the answer's head is written, and its body comes bit by bit.
+    enum class State : uint8_t { idle, head, body, chunked, handling, streaming, closing, lingering, closed };
+    struct Body {
+        void *context = nullptr;
+        const cb_body_events *events = nullptr;
+        bool is_chunked = false;
+        bool keep_alive = false;
+        bool tells = false;
+        size_t tell_below = 0;
+    };
 
     // A turn's share of one connection; the others come next.
     static constexpr int requests_per_turn_max = 64;
@@ -80,6 +90,8 @@ private:
     cb_exchange *exchange_ = nullptr;
     // What answers the requests has this place.
     void *handler_ = nullptr;
+    std::unique_ptr<Body> body_;
+    boost::intrusive_ptr<cb_websocket> upgraded_;
     std::string out_;
     size_t sent_ = 0;
     size_t taken_ = 0;
@@ -101,6 +113,9 @@ private:
     void queue_flush();
     void queue_ready();
     void drop_exchange();
+    void read_ahead();
+    void drop_body();
+    void leave(std::string_view received);
     bool is_reading() const { return state_ <= State::chunked; }
     bool is_output_full() const;
 };

@@ -45,6 +45,8 @@ struct Field {
 
 /// Appends an answer that the server gives by itself; with `Connection: close`.
 void append_problem(std::string &out, cb_loop &loop, int status, const char *detail, bool close, bool head_only);
+/// Not of no bytes, which would be the body's end.
+void append_chunk(std::string &out, std::string_view bytes);
 void append_status_line(std::string &out, int status);
 bool is_token(std::string_view text);
 bool equals_ignoring_case(std::string_view a, std::string_view b);
@@ -83,6 +85,9 @@ struct cb_exchange {
     void begin(int status);
     void add_header(std::string_view name, std::string_view value);
     void end(std::string_view body);
+    /// False if there is no body to be sent; otherwise the connection asks for it.
+    bool end_with_stream(void *context, const cb_body_events *events);
+    cb_websocket *end_with_websocket(const cb_websocket_options &options, std::string_view subprotocol);
 
 private:
     std::atomic<int> references_{1};
@@ -91,6 +96,9 @@ private:
     int status_ = 0;
     bool is_broken_ = false;
     bool asks_to_close_ = false;
+
+    bool keeps() const;
+    void refuse_broken(bool keep);
 
     int check_request_line(std::string_view line, const cb_server_options &limits, const char *&detail) const;
 };

@@ -9,8 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 
-#include "connection.hpp"
-
 thread_local cb_loop *cb_loop::current_ = nullptr;
 
 namespace cb {
@@ -93,8 +91,7 @@ void cb_loop::stop() {
               loop->work_.reset();
               loop->timer_.cancel();
               loop->tick_.cancel();
-              auto open = loop->connections_;
-              for (auto connection : open) connection->close();
+              for (auto &connection : loop->connections()) connection->close();
               auto closables = loop->closables_;
               for (auto closable : closables) closable->close();
               loop->io.stop();
@@ -267,7 +264,7 @@ void cb_loop::need_flush(cb::Sender *sender) {
     dirty_.push_back(sender);
 }
 
-void cb_loop::need_processing(cb::Connection *connection) {
+void cb_loop::need_processing(cb::Served *connection) {
     connection->retain();
     ready_.push_back(connection);
 }
@@ -291,14 +288,14 @@ void cb_loop::flush_dirty() {
     dirty_now_.clear();
 }
 
-void cb_loop::add(cb::Connection *connection) {
+void cb_loop::add(cb::Served *connection) {
     connection->retain();
     connection->index_in_loop = connections_.size();
     connections_.push_back(connection);
     if (!ticking_) start_ticking();
 }
 
-void cb_loop::remove(cb::Connection *connection) {
+void cb_loop::remove(cb::Served *connection) {
     size_t at = connection->index_in_loop;
     connections_[at] = connections_.back();
     connections_[at]->index_in_loop = at;

@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/intrusive_ptr.hpp>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -22,8 +23,9 @@
 
 namespace asio = boost::asio;
 
+struct cb_server;
+
 namespace cb {
-class Connection;
 int64_t boottime_ns();
 
 /// Something open on a loop that must not outlast it.
@@ -48,6 +50,22 @@ private:
 
 inline void intrusive_ptr_add_ref(Sender *sender) { sender->retain(); }
 inline void intrusive_ptr_release(Sender *sender) { sender->release(); }
+
+/// A connection with deadlines, one of a server's or a client's. On its loop's thread only.
+struct Served : Sender {
+    size_t index_in_loop = 0;
+    /// When `on_deadline` is due, at the loop's next tick.
+    int64_t deadline_ns = INT64_MAX;
+
+    virtual void on_deadline() = 0;
+    /// Goes on with what has been read and could not be processed.
+    virtual void process_ready() = 0;
+    /// Ends in an orderly way, soon.
+    virtual void drain() = 0;
+    /// Ends as it stands.
+    virtual void close() = 0;
+    virtual bool belongs_to(const cb_server &server) const = 0;
+};
 
 struct Job {
     cb_job_fn fn;
@@ -94,14 +112,17 @@ struct cb_loop {
     };
 
     // For connections, on the loop's thread only.
-    void add(cb::Connection *connection);
-    void remove(cb::Connection *connection);
+    void add(cb::Served *connection);
+    void remove(cb::Served *connection);
     void add(cb::Closable *closable) { closables_.push_back(closable); }
     void remove(cb::Closable *closable) { std::erase(closables_, closable); }
     bool is_stopping() const { return stopping_; }
     void need_flush(cb::Sender *sender);
-    void need_processing(cb::Connection *connection);
-    const std::vector<cb::Connection *> &connections() const { return connections_; }
+    void need_processing(cb::Served *connection);
+    /// Held, because what is done to one may end others.
+    std::vector<boost::intrusive_ptr<cb::Served>> connections() const {
+        return {connections_.begin(), connections_.end()};
+    }
     int64_t now_ns() const { return now_ns_; }
     /// "Date: …\r\n" of this second.
     const std::string &date_line();
@@ -139,8 +160,8 @@ private:
     int depth_ = 0;
     bool stopping_ = false;
     std::vector<cb::Sender *> dirty_, dirty_now_;
-    std::vector<cb::Connection *> ready_, ready_now_;
-    std::vector<cb::Connection *> connections_;
+    std::vector<cb::Served *> ready_, ready_now_;
+    std::vector<cb::Served *> connections_;
     std::vector<cb::Closable *> closables_;
     std::priority_queue<cb::Timed, std::vector<cb::Timed>, std::greater<>> timers_;
     uint64_t timer_order_ = 0;

@@ -10,9 +10,9 @@ namespace http = boost::beast::http;
 
 namespace cb {
 namespace {
-void append_number(std::string &out, uint64_t number) {
+void append_number(std::string &out, uint64_t number, int base = 10) {
     char digits[20];
-    auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+    auto end = std::to_chars(digits, digits + sizeof digits, number, base).ptr;
     out.append(digits, size_t(end - digits));
 }
 
@@ -39,6 +39,11 @@ void append_status_line(std::string &out, int status) {
     out += ' ';
     out += title(status);
     out += "\r\n";
+}
+
+void append_chunk(std::string &out, std::string_view bytes) {
+    append_number(out, bytes.size(), 16);
+    out.append("\r\n").append(bytes).append("\r\n");
 }
 
 void append_problem(std::string &out, cb_loop &loop, int status, const char *detail, bool close, bool head_only) {
@@ -74,7 +79,7 @@ void cb_exchange::begin(int status) {
     auto &out = connection->output();
     answer_at_ = out.size();
     status_ = status;
-    is_broken_ = status < 200 || status > 999;
+    is_broken_ = (status < 200 && status != 101) || status > 999;
     asks_to_close_ = false;
     cb::append_status_line(out, status);
     out += loop->date_line();
@@ -101,6 +106,15 @@ void cb_exchange::add_header(std::string_view name, std::string_view value) {
             }
             if (cb::equals_ignoring_case(name, "keep-alive")) return;
             break;
+        // What opens a WebSocket is the server's too.
+        case 20:
+        case 22:
+        case 24:
+            if (cb::equals_ignoring_case(name, "sec-websocket-accept") ||
+                cb::equals_ignoring_case(name, "sec-websocket-protocol") ||
+                cb::equals_ignoring_case(name, "sec-websocket-extensions"))
+                return;
+            break;
         case 14:
             if (cb::equals_ignoring_case(name, "content-length")) return;
             break;
@@ -113,17 +127,25 @@ void cb_exchange::add_header(std::string_view name, std::string_view value) {
     out.append(name).append(": ").append(value).append("\r\n");
 }
 
+bool cb_exchange::keeps() const { return keep_alive && !asks_to_close_ && !connection->is_draining(); }
+
+void cb_exchange::refuse_broken(bool keep) {
+    auto &out = connection->output();
+    out.resize(answer_at_);
+    cb::append_problem(out, *loop, 500, "The answer had a header that cannot be sent.", !keep, is_head);
+    connection->answered(keep);
+}
+
 void cb_exchange::end(std::string_view content) {
     if (!connection) return;
     auto &out = connection->output();
-    bool keep = keep_alive && !asks_to_close_ && !connection->is_draining();
-    if (is_broken_) {
-        out.resize(answer_at_);
-        cb::append_problem(out, *loop, 500, "The answer had a header that cannot be sent.", !keep, is_head);
-        connection->answered(keep);
-        return;
-    }
-    if (!keep) {
+    bool keep = keeps();
+    if (is_broken_ || status_ == 101) return refuse_broken(keep);
+    if (status_ == 426) {
+        // RFC 9110, 15.5.22: it names what is spoken.
+        out += keep ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                    : "Upgrade: websocket\r\nConnection: Upgrade, close\r\n";
+    } else if (!keep) {
         out += "Connection: close\r\n";
     } else if (is_http10) {
         out += "Connection: keep-alive\r\n";
@@ -139,6 +161,27 @@ void cb_exchange::end(std::string_view content) {
     connection->answered(keep);
 }
 
+bool cb_exchange::end_with_stream(void *context, const cb_body_events *events) {
+    if (!connection) return false;
+    auto &out = connection->output();
+    // A client of HTTP/1.0 knows the end of the body by that of the connection.
+    bool keep = keeps() && !is_http10;
+    if (is_broken_ || status_ == 101) {
+        refuse_broken(keep);
+        return false;
+    }
+    if (!keep) out += "Connection: close\r\n";
+    bool has_body = status_ != 204 && status_ != 304;
+    if (has_body && !is_http10) out += "Transfer-Encoding: chunked\r\n";
+    out += "\r\n";
+    if (!has_body || is_head) {
+        connection->answered(keep);
+        return false;
+    }
+    connection->begin_body(context, events, !is_http10, keep);
+    return true;
+}
+
 extern "C" {
 void cb_respond_begin(cb_exchange *x, int status) { x->begin(status); }
 void cb_respond_header(
@@ -147,5 +190,18 @@ void cb_respond_header(
 }
 void cb_respond_end(cb_exchange *x, const void *body, size_t count) {
     x->end({static_cast<const char *>(body), count});
+}
+bool cb_respond_stream(cb_exchange *x, void *context, const cb_body_events *events) {
+    return x->end_with_stream(context, events);
+}
+bool cb_body_append(cb_exchange *x, const void *bytes, size_t count) {
+    return x->connection && x->connection->append_body({static_cast<const char *>(bytes), count});
+}
+size_t cb_body_unsent(const cb_exchange *x) { return x->connection ? x->connection->unsent() : 0; }
+void cb_body_tell_below(cb_exchange *x, size_t count) {
+    if (x->connection) x->connection->tell_below(count);
+}
+void cb_body_end(cb_exchange *x, bool complete) {
+    if (x->connection) x->connection->end_body(complete);
 }
 }

@@ -114,8 +114,7 @@ void cb_server::drain(void *waiter, cb_release_fn done) {
             server->retain();
             auto run = [](void *box, void *where) {
                 auto server = static_cast<cb_server *>(box);
-                auto connections = static_cast<cb_loop *>(where)->connections();
-                for (auto connection : connections) {
+                for (auto &connection : static_cast<cb_loop *>(where)->connections()) {
                     if (connection->belongs_to(*server)) connection->drain();
                 }
                 server->release();
@@ -140,8 +139,7 @@ void cb_server::abort() {
         retain();
         auto run = [](void *box, void *where) {
             auto server = static_cast<cb_server *>(box);
-            auto connections = static_cast<cb_loop *>(where)->connections();
-            for (auto connection : connections) {
+            for (auto &connection : static_cast<cb_loop *>(where)->connections()) {
                 if (connection->belongs_to(*server)) connection->close();
             }
             server->release();

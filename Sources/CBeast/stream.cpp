@@ -68,6 +68,16 @@ void cb_stream::end(int error, bool reset) {
     if (!loop_.post({run, ended, nullptr})) run(ended, nullptr);
 }
 
+int cb_stream::surrender(bool &is_v6) {
+    if (state_ != State::open) return -1;
+    boost::system::error_code error;
+    is_v6 = socket_.local_endpoint(error).address().is_v6();
+    int descriptor = socket_.release(error);
+    if (error) return -1;
+    end(0, false);
+    return descriptor;
+}
+
 // MARK: Connecting
 
 void cb_stream::connect(std::unique_ptr<cb_addresses> addresses) {

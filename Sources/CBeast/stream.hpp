@@ -36,6 +36,8 @@ struct cb_stream final : cb::Closable, cb::Sender {
     void resume();
     void finish();
     void end(int error, bool reset);
+    /// Gives the descriptor away, if it is open, and ends; otherwise -1.
+    int surrender(bool &is_v6);
     void close() override { end(ECANCELED, false); }
     void flush() override;
 

@@ -4,7 +4,7 @@ public struct NetError: Error, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case addressInUse, badAddress, badConfiguration, noResources, notPermitted, unreachable, timedOut, closed,
-                system
+                refused, system
         }
         private let kind: Kind
         private init(_ kind: Kind) { self.kind = kind }
@@ -25,6 +25,8 @@ public struct NetError: Error, Sendable, CustomStringConvertible {
         public static let timedOut = Code(.timedOut)
         /// The server or the loops have been shut down.
         public static let closed = Code(.closed)
+        /// The other side answered, and does not do what it was asked for.
+        public static let refused = Code(.refused)
         /// Another error of the system: see ``NetError/underlying``.
         public static let system = Code(.system)
 

@@ -133,6 +133,36 @@ package final class HTTPClient {
         return Array(received[start...])
     }
 
+    /// Exactly so many bytes.
+    package func bytes(_ count: Int) throws -> [UInt8] {
+        while received.count - start < count {
+            guard try receive() else { throw Failure("the end, \(count - received.count + start) bytes early") }
+        }
+        defer {
+            start += count
+            if start > 1 << 20 {
+                received.removeFirst(start)
+                start = 0
+            }
+        }
+        return Array(received[start..<(start + count)])
+    }
+
+    /// A body in chunks, to its end.
+    package func chunks() throws -> [[UInt8]] {
+        var chunks: [[UInt8]] = []
+        while let chunk = try chunk() { chunks.append(chunk) }
+        return chunks
+    }
+
+    /// The next chunk of a body; `nil` for the last.
+    package func chunk() throws -> [UInt8]? {
+        guard let count = Int(try readThrough("\r\n"), radix: 16) else { throw Failure("no size of a chunk") }
+        let chunk = try bytes(count)
+        guard try bytes(2) == [13, 10] else { throw Failure("a chunk without its end") }
+        return count == 0 ? nil : chunk
+    }
+
     private func readThrough(_ end: String) throws -> String {
         let end = Array(end.utf8)
         received.removeFirst(start)

@@ -123,6 +123,24 @@ void cb_respond_header(
     cb_exchange *exchange, const void *name, size_t name_count, const void *value, size_t value_count);
 void cb_respond_end(cb_exchange *exchange, const void *body, size_t count);
 
+// A streamed answer: begin, headers, then this instead of the end. False, without any call of `events`, if there is no
+// body to be sent (HEAD, 204, 304, an answer that cannot be sent, or the connection has ended).
+typedef struct {
+    void (*drained)(void *context);
+    /// The server drains: the body should come to its end soon.
+    void (*draining)(void *context);
+    /// The last, once, never inside a call: the body was ended, or the connection ended under it.
+    void (*closed)(void *context);
+} cb_body_events;
+bool cb_respond_stream(cb_exchange *exchange, void *context, const cb_body_events *events);
+// On the loop's thread. False, and 0, once the body was ended or the connection has.
+bool cb_body_append(cb_exchange *exchange, const void *bytes, size_t count);
+size_t cb_body_unsent(const cb_exchange *exchange);
+/// Calls `drained`, once, when no more than `count` bytes wait to be sent at the end of a turn.
+void cb_body_tell_below(cb_exchange *exchange, size_t count);
+/// If not `complete`, the connection is closed so that the client can see that something is missing.
+void cb_body_end(cb_exchange *exchange, bool complete);
+
 #pragma mark - TCP
 
 typedef struct cb_addresses cb_addresses;
@@ -182,6 +200,89 @@ void cb_listener_release(cb_listener *listener);
 /// As `cb_server_bind`.
 int cb_listener_bind(cb_listener *listener, const char *host, uint16_t port, uint16_t *actual, bool *resolver);
 void cb_listener_close(cb_listener *listener);
+
+#pragma mark - WebSocket
+
+typedef struct cb_websocket cb_websocket;
+typedef struct cb_frame cb_frame;
+
+/// Sizes in bytes, times in nanoseconds.
+typedef struct {
+    size_t message_max;
+    /// Beyond so many bytes that the other side has not taken, nothing is read.
+    size_t unsent_max;
+    /// After so long a silence a ping is sent; then the other side has `pong_ns`.
+    int64_t ping_ns;
+    int64_t pong_ns;
+    int64_t close_ns;
+    int64_t write_ns;
+    /// permessage-deflate, if both sides want it.
+    bool deflates;
+    /// Keeps the contexts of messages, and with them the memory, from one to the next.
+    bool keeps_context;
+    /// 9…15
+    int window_bits;
+    /// 1…9
+    int level;
+    /// Shorter messages are sent as they are.
+    size_t deflate_min;
+} cb_websocket_options;
+
+/// Called on the loop's thread, each with the context given to `cb_websocket_attach`.
+typedef struct {
+    /// Valid until it returns.
+    void (*received)(void *context, bool is_text, const uint8_t *bytes, size_t count);
+    void (*drained)(void *context);
+    /// It is about to close for another reason than the owner's call: nothing can be sent, nothing is received any more.
+    void (*closing)(void *context);
+    /// The last, once, never inside a call. The code is the one that the other side gave, or that it was given for its
+    /// mistake; 1005 if it gave none, 1006 if it ended without a word, then perhaps with an errno.
+    void (*closed)(void *context, int code, const uint8_t *reason, size_t count, int error);
+} cb_websocket_events;
+
+/// 0 if the request is a good handshake of RFC 6455, or the status to refuse it with and why (a literal).
+int cb_exchange_websocket(const cb_exchange *exchange, const char **detail);
+/// Answers the handshake, instead of `cb_respond_end` and after `cb_respond_begin` with 101; null if the connection has
+/// ended or the handshake is bad. A subprotocol of no bytes is none.
+cb_websocket *cb_respond_websocket(
+    cb_exchange *exchange, const cb_websocket_options *options, const void *subprotocol, size_t count);
+
+/// Writes the 24 characters of a client's Sec-WebSocket-Key.
+void cb_websocket_key(char *key);
+/// Writes what a client with such options offers in Sec-WebSocket-Extensions and gives its length; 0 for nothing.
+size_t cb_websocket_offer(const cb_websocket_options *options, char *buffer, size_t capacity);
+/// Makes a client's WebSocket of an open stream, inside of its `received`: `head` is the answer's header section, to the
+/// empty line, and `rest` what came behind it. The stream is closed. Null if the answer is no acceptance of `key`,
+/// with why (a literal), and the answer's status or 0.
+cb_websocket *cb_websocket_adopt(
+    cb_stream *stream, const cb_websocket_options *options, const char *key, const void *head, size_t head_count,
+    const void *rest, size_t rest_count, int *status, const char **detail);
+
+// But for the release, everything is called on its loop's thread.
+/// Once; nothing is read before.
+void cb_websocket_attach(cb_websocket *socket, void *context, const cb_websocket_events *events);
+/// Closes it, if it was never attached. On any thread.
+void cb_websocket_release(cb_websocket *socket);
+/// False if it is not open.
+bool cb_websocket_send(cb_websocket *socket, bool is_text, const void *bytes, size_t count);
+bool cb_websocket_send_frame(cb_websocket *socket, cb_frame *frame);
+/// At most 125 bytes.
+bool cb_websocket_ping(cb_websocket *socket, const void *bytes, size_t count);
+size_t cb_websocket_unsent(const cb_websocket *socket);
+void cb_websocket_tell_below(cb_websocket *socket, size_t count);
+void cb_websocket_pause(cb_websocket *socket);
+void cb_websocket_resume(cb_websocket *socket);
+/// Begins the closing handshake, behind what waits to be sent. The reason has at most 123 bytes.
+void cb_websocket_close(cb_websocket *socket, int code, const void *reason, size_t count);
+/// Ends it as it stands.
+void cb_websocket_abort(cb_websocket *socket);
+/// The subprotocol that a client's WebSocket was given.
+cb_bytes cb_websocket_subprotocol(const cb_websocket *socket);
+bool cb_websocket_deflates(const cb_websocket *socket);
+
+// A message that is encoded once and can be sent over any number of connections, of any loop. On any thread.
+cb_frame *cb_frame_new(bool is_text, const void *bytes, size_t count);
+void cb_frame_release(cb_frame *frame);
 
 #pragma mark - JSON and digests
 

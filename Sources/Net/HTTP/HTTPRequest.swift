@@ -92,7 +92,7 @@ public final class HTTPRequest: Sendable {
         return try body(RawSpan(_unsafeStart: UnsafeRawPointer(bytes.bytes), byteCount: bytes.count))
     }
 
-    private var pointer: OpaquePointer { handle.pointer }
+    var pointer: OpaquePointer { handle.pointer }
 
     private func find(_ name: String, from index: Int) -> Int {
         var name = name
@@ -104,6 +104,12 @@ public final class HTTPRequest: Sendable {
 
     /// Writes the answer. On the thread of the connection's loop, once.
     func answer(_ response: borrowing HTTPResponse) {
+        begin(response)
+        response.body.withUnsafeBytes { cb_respond_end(pointer, $0.baseAddress, $0.count) }
+    }
+
+    /// Writes the head of the answer, to the end of the handler's headers.
+    func begin(_ response: borrowing HTTPResponse) {
         cb_respond_begin(pointer, Int32(clamping: response.status))
         for header in response.headers {
             var (name, value) = header
@@ -113,7 +119,6 @@ public final class HTTPRequest: Sendable {
                 }
             }
         }
-        response.body.withUnsafeBytes { cb_respond_end(pointer, $0.baseAddress, $0.count) }
     }
 }
 

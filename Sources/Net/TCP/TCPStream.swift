@@ -86,6 +86,9 @@ package final class TCPStream: @unchecked Sendable {
     /// the stream after a time.
     package func finish() { cb_stream_finish(handle.pointer) }
 
+    /// For what makes something else of it.
+    func withPointer<Result>(_ body: (OpaquePointer) -> Result) -> Result { body(handle.pointer) }
+
     /// Ends it as it stands.
     ///
     /// - Parameter reset: whether the system forgets what it has not sent, instead of going on for minutes.
