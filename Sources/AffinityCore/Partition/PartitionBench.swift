@@ -19,6 +19,7 @@ package final class PartitionBench<P: Partition> {
         let places = core.stores.map { Checkpoint.Place(changelog: $0.name, next: .zero) }
         state = StateStore(
             partition: partition, stores: core.stores, memstore: memstore, log: log,
+            feed: ChangeFeed(partition: partition.number, limits: limits.watches),
             checkpoint: Checkpoint(log: 1, epoch: .none, level: clock.now, places: places), node: NodeID("probe"),
             clock: clock, random: random, limits: limits, wasResumed: false,
             route: { Partitioner.partition(bytes: $0, of: partitions) }, deliver: deliver)
@@ -69,8 +70,8 @@ package final class PartitionBench<P: Partition> {
         return stepDown.reason
     }
 
-    /// Registers for every change from now on.
-    package func observe(_ body: @escaping (Change) -> Void) { state.observe(body) }
+    /// The changes of a store that are kept for those who watch, in the order of the log.
+    package func changes(of store: AnyStore) -> [Change] { state.feed.changes(store.index, after: .none, of: .all) ?? [] }
 
     /// The committed value under `key`.
     package func committed<Key, Value>(_ store: Store<Key, Value>, _ key: Key) -> Entry<Value>? {

@@ -207,7 +207,7 @@ extension PartitionReplica {
         let former = memstore.checkpoint.flatMap { Checkpoint(bytes: $0) }
         let (partitions, effects) = (partitions, effects)
         return StateStore(
-            partition: id, stores: core.stores, memstore: memstore, log: log,
+            partition: id, stores: core.stores, memstore: memstore, log: log, feed: feed,
             isShared: !environment.log.isExclusive, checkpoint: placed(former, bounds), node: environment.node,
             clock: environment.clock, random: RandomSource(environment.random),
             limits: environment.limits, wasResumed: former != nil,

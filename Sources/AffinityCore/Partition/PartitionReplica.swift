@@ -15,8 +15,11 @@ public actor PartitionReplica<P: Partition> {
     @usableFromInline var state: StateStore?
     var machine = PartitionStateMachine() {
         didSet {
+            let hasServed = isServing
             isServing = machine.isServing
             serves.set(isServing)
+            // Whoever watches goes on at the next master.
+            if hasServed, !isServing { WatchPart.lose(feed.endAll()) }
         }
     }
     /// What the machine says, where every request looks.
@@ -57,6 +60,10 @@ public actor PartitionReplica<P: Partition> {
     @usableFromInline var admission: Admission
     /// The lease that the mastership rests on (Q1); `nil` where nobody else can serve.
     @usableFromInline var lease: Lease?
+    /// What is applied, for those who watch. Kept when a mastership ends, as the memstore is.
+    let feed: ChangeFeed
+    /// Those who wait to go on from the changelog.
+    var replays = Replays()
     /// Queries that wait for the log's proof of mastership (Q3).
     var proofs = LogProofs()
     /// What was found damaged in the memstore: the next restore begins without it.
@@ -87,6 +94,7 @@ public actor PartitionReplica<P: Partition> {
         self.effects = effects
         core = try PartitionCore<P>()
         admission = Admission(environment.limits)
+        feed = ChangeFeed(partition: id.number, limits: environment.limits.watches)
     }
 
     // MARK: - Life
@@ -407,7 +415,4 @@ public actor PartitionReplica<P: Partition> {
         status.lease = lease?.expiry
         return status
     }
-
-    /// Registers for every change from now on, as long as the replica serves under the same epoch.
-    package func observe(_ body: @escaping @Sendable (Change) -> Void) { state?.observe(body) }
 }

@@ -302,6 +302,17 @@ extension ServiceRegistry {
             guard let self else { throw PeerError(.refused, isNotSent: true, "the node has stopped") }
             return try await self.answer(bytes, deadline)
         }
+        link.answer(WatchPoll.requestType) { [weak self] bytes, _ throws(PeerError) in
+            guard let self else { throw PeerError(.refused, isNotSent: true, "the node has stopped") }
+            let poll: WatchPoll
+            do throws(CBORError) { poll = try WatchPoll(bytes: bytes) } catch {
+                throw PeerError(.refused, isNotSent: true, "the request cannot be read: \(error)")
+            }
+            guard let service = self[poll.keyspace] as? any ForwardingService else {
+                throw PeerError(.refused, isNotSent: true, "there is no keyspace \(poll.keyspace) here")
+            }
+            return try await service.poll(poll)
+        }
     }
 }
 
@@ -309,4 +320,7 @@ extension ServiceRegistry {
 protocol ForwardingService: Sendable {
     /// Runs a message that another node has sent.
     func run(_ request: ForwardedRequest, _ deadline: MonotonicTime) async -> ForwardedAnswer
+
+    /// Gives another node's watches what they have missed, once there is something.
+    func poll(_ request: WatchPoll) async throws(PeerError) -> [UInt8]
 }

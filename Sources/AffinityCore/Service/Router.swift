@@ -18,9 +18,10 @@
     /// one of the two knows more, and the other is about to hear of it.
     private static let disagreement = Duration.milliseconds(50)
 
+    /// - Parameter onMove: hears of partitions that have another master, on any thread.
     init(
         _ keyspace: String, partitions: Int, _ routing: PartitionEnvironment.Routing, node: NodeID,
-        clock: any NodeClock, executor: any EventExecutor
+        clock: any NodeClock, executor: any EventExecutor, onMove: @escaping @Sendable ([Int]) -> Void = { _ in }
     ) {
         self.keyspace = keyspace
         self.node = node
@@ -35,6 +36,7 @@
         // Weak: the table keeps this.
         table.observe(keyspace) { [weak table] numbers in
             held.wake(numbers)
+            onMove(numbers)
             guard let table else { return }
             for number in numbers { sent.move(number, to: table[PartitionID(keyspace: keyspace, number: number)]) }
         }

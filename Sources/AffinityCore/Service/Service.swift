@@ -7,6 +7,11 @@ public final class Service<P: Partition>: Sendable {
     public let keyspace: String
     @usableFromInline let replicas: [PartitionReplica<P>]
     @usableFromInline let router: Router?
+    /// The watches of this node, and those of other nodes that a master here fills.
+    let watches: WatchRouter
+    let sessions: WatchSessions
+    /// The places of the stores, by their names.
+    let storeIndexes: [String: Int]
     private let effects: EffectRunner
     private let services: ServiceRegistry
     private let clock: any NodeClock
@@ -32,12 +37,15 @@ public final class Service<P: Partition>: Sendable {
         self.effects = effects
         clock = environment.clock
         patience = environment.deadline
+        let watches = WatchRouter(keyspace, environment, on: executors[0])
+        self.watches = watches
         let router = environment.routing.map {
             Router(
                 keyspace, partitions: partitions, $0, node: environment.node, clock: environment.clock,
-                executor: executors[0])
+                executor: executors[0], onMove: { watches.wake($0) })
         }
         self.router = router
+        storeIndexes = Dictionary(uniqueKeysWithValues: try PartitionCore<P>().stores.map { ($0.name, $0.index) })
         let handlers = Handlers()
         P.register(handlers)
         forwards = Dictionary(handlers.bindings.map { ($0.name, $0.forward) }) { first, _ in first }
@@ -47,9 +55,14 @@ public final class Service<P: Partition>: Sendable {
                 try PartitionReplica(
                     PartitionID(keyspace: keyspace, number: number), of: partitions,
                     on: executors[number % executors.count], environment, effects: effects,
-                    onServe: { router?.held.wake([number]) }))
+                    onServe: {
+                        router?.held.wake([number])
+                        watches.wake([number])
+                    }))
         }
         self.replicas = replicas
+        watches.begin(replicas)
+        sessions = WatchSessions(replicas, storeIndexes, environment, on: executors[0])
         self.services = services
         services[keyspace] = self
     }
@@ -75,12 +88,17 @@ public final class Service<P: Partition>: Sendable {
             }
             effects.finish()
         }
+        watches.drain()
+        sessions.end()
         // The registry holds the service, and the service's effects hold the registry.
         services[keyspace] = nil
     }
 
     /// Lets the replicas answer what is in flight, and ends `run`.
-    package func stop() { for replica in replicas { replica.stop() } }
+    package func stop() {
+        watches.drain()
+        for replica in replicas { replica.stop() }
+    }
 
     /// What the replicas are doing, in the order of the partitions.
     public func status() async -> [ReplicaStatus] {
@@ -283,6 +301,8 @@ public final class Service<P: Partition>: Sendable {
 // MARK: - Messages from other nodes
 
 extension Service: ForwardingService {
+    func poll(_ request: WatchPoll) async throws(PeerError) -> [UInt8] { try await sessions.poll(request) }
+
     func run(_ request: ForwardedRequest, _ deadline: MonotonicTime) async -> ForwardedAnswer {
         do throws(AskError) {
             guard let router, replicas.indices.contains(request.partition), let forward = forwards[request.name] else {

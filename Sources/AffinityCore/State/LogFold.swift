@@ -71,8 +71,43 @@ struct LogFold {
     /// What the rules have decided.
     struct Decisions {
         var writes: [MemStoreWrite] = []
+        /// What those who watch are told of each.
+        var notes: [ChangeFeed.Note] = []
+        /// The epochs that have settled.
+        var settled: [Epoch] = []
         /// Control records, for the log's identity.
         var controls: [(changelog: Int, record: LoggedRecord)] = []
+
+        mutating func add(
+            _ logged: LoggedRecord, _ changelog: Int, _ standing: ChangeFeed.Note.Standing = .valid
+        ) {
+            writes.append(logged.write(to: changelog))
+            notes.append(.init(version: Version(at: logged.offset), tags: logged.record.headers.tags, standing: standing))
+        }
+    }
+
+    /// On a log that only one process writes to, everything that stands there is as good as acknowledged.
+    static func everything(
+        in page: LogPage, of changelog: Int, _ controlKey: [UInt8], _ checkpoint: inout Checkpoint
+    ) -> Decisions {
+        var decisions = Decisions()
+        decisions.writes.reserveCapacity(page.records.count)
+        decisions.notes.reserveCapacity(page.records.count)
+        for logged in page.records {
+            if let stamp = logged.record.headers.stamp { checkpoint.epoch = max(checkpoint.epoch, stamp.epoch) }
+            if logged.record.key == controlKey {
+                decisions.controls.append((changelog, logged))
+            } else {
+                decisions.add(logged, changelog)
+            }
+        }
+        checkpoint.places[changelog].next = page.next
+        checkpoint.places[changelog].covered = page.next
+        if let last = page.records.last {
+            checkpoint.places[changelog].last = last.offset
+            checkpoint.places[changelog].fingerprint = last.fingerprint
+        }
+        return decisions
     }
 
     // MARK: - Reading
@@ -199,13 +234,13 @@ struct LogFold {
 
     // MARK: - R2
 
-    /// The highest epoch whose settled was read in every changelog, if it ends what is applied now.
+    /// The lowest epoch whose settled was read in every changelog, if it ends what is applied now.
     private func settledEverywhere(_ checkpoint: Checkpoint) -> Epoch? {
         guard let first = tails.first else { return nil }
         let candidates = first.settleds.map(\.epoch).filter {
             $0 > checkpoint.epoch || (checkpoint.isOpen && $0 == checkpoint.epoch)
         }
-        return candidates.filter { epoch in tails.allSatisfy { $0.settleds.contains { $0.epoch == epoch } } }.max()
+        return candidates.filter { epoch in tails.allSatisfy { $0.settleds.contains { $0.epoch == epoch } } }.min()
     }
 
     /// Applies everything up to the settled of `epoch` that is not stale, and goes on in that epoch.
@@ -214,6 +249,8 @@ struct LogFold {
         _ decisions: inout Decisions
     ) {
         let former = checkpoint.epoch
+        decisions.settled.append(epoch)
+        let judgement = judge(epoch, checkpoint)
         let ends = tails.map { tail in tail.settleds.first { $0.epoch == epoch } ?? (epoch, 0, 0) }
         // What the former epoch has covered, as far as it was read, is not in doubt (R3).
         if !checkpoint.isOpen { cover(covered, &checkpoint, &unsettled) }
@@ -236,7 +273,9 @@ struct LogFold {
                 highest = max(highest, stamp?.epoch ?? .none)
                 // What is of lower epochs counts as covered: C3 has overwritten every doubtful record.
                 let number = stamp?.epoch == epoch ? stamp?.number ?? 0 : 0
-                put(record, changelog, number, &checkpoint, &unsettled, &decisions)
+                put(
+                    record, changelog, number, &checkpoint, &unsettled, &decisions,
+                    judgement.standing(of: stamp, under: epoch))
             }
             tails[changelog].settleds.removeAll { $0.epoch <= epoch }
         }
@@ -247,6 +286,46 @@ struct LogFold {
                 if stamp.epoch == epoch { cover(upTo: stamp, tail.records[place].offset, changelog) }
             }
         }
+    }
+
+    /// What a claimant has found of the epochs before its own (C2): who watches is told only what counts, and the batch of
+    /// a settled has what does not count as well.
+    private struct Judgement {
+        var former: Epoch
+        /// Up to this command everything of the former epoch was complete.
+        var last: UInt64
+        /// Whether compaction may have taken something that made a command, or a whole epoch, count.
+        var hasHoles: Bool
+
+        func standing(of stamp: RecordStamp?, under epoch: Epoch) -> ChangeFeed.Note.Standing {
+            guard let stamp, stamp.epoch < epoch else { return .valid }
+            if stamp.epoch == former, stamp.number <= last { return .valid }
+            return hasHoles ? .doubtful : .void
+        }
+    }
+
+    private func judge(_ epoch: Epoch, _ checkpoint: Checkpoint) -> Judgement {
+        // An epoch that has not settled is void as a whole.
+        var judgement = Judgement(former: checkpoint.isOpen ? .none : checkpoint.epoch, last: 0, hasHoles: false)
+        var commands: [UInt64: (found: UInt32, expected: UInt32)] = [:]
+        for (changelog, tail) in tails.enumerated() {
+            var next = checkpoint.places[changelog].next
+            var isFormer = true
+            for place in 0..<tail.records.count {
+                let (offset, stamp) = (tail.records[place].offset, tail.records[place].record.headers.stamp)
+                if offset != next { judgement.hasHoles = true }
+                next = offset.next
+                guard let stamp else { continue }
+                if stamp.epoch >= epoch { break }
+                isFormer = isFormer && stamp.epoch <= checkpoint.epoch
+                if isFormer, stamp.epoch == checkpoint.epoch, stamp.number > 0 {
+                    commands[stamp.number, default: (0, stamp.count)].found += 1
+                }
+            }
+        }
+        judgement.last = max(checkpoint.number, covered)
+        while let next = commands[judgement.last + 1], next.found >= next.expected { judgement.last += 1 }
+        return judgement
     }
 
     // MARK: - C2
@@ -292,7 +371,8 @@ struct LogFold {
 
     private func put(
         _ logged: LoggedRecord, _ changelog: Int, _ number: UInt64, _ checkpoint: inout Checkpoint,
-        _ unsettled: inout UnsettledKeys, _ decisions: inout Decisions
+        _ unsettled: inout UnsettledKeys, _ decisions: inout Decisions,
+        _ standing: ChangeFeed.Note.Standing = .valid
     ) {
         if logged.record.key == controlKeys[changelog] {
             // The settled of an epoch that never settled everywhere does not name the log: whoever claimed after it
@@ -300,7 +380,7 @@ struct LogFold {
             if logged.record.headers.stamp?.epoch == checkpoint.epoch { decisions.controls.append((changelog, logged)) }
             return
         }
-        decisions.writes.append(logged.write(to: changelog))
+        decisions.add(logged, changelog, standing)
         // A foreign record settles nothing: an unsettled key stays one.
         guard logged.record.headers.stamp != nil else { return }
         if number <= checkpoint.acknowledged {

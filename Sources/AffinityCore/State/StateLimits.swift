@@ -13,11 +13,14 @@ public struct StateLimits: Sendable {
     public var idempotency: Duration
     /// A handler that runs longer is reported.
     public var handler: Duration
+    /// What is kept for those who watch.
+    public var watches: WatchLimits
 
     /// Limits of those values.
     public init(
         commands: Int = 4096, bytes: Int = 16 << 20, waiting: Int = 8192, record: Int = (1 << 20) + (64 << 10),
-        idempotency: Duration = .seconds(600), handler: Duration = .milliseconds(100)
+        idempotency: Duration = .seconds(600), handler: Duration = .milliseconds(100),
+        watches: WatchLimits = WatchLimits()
     ) {
         self.commands = commands
         self.bytes = bytes
@@ -25,5 +28,41 @@ public struct StateLimits: Sendable {
         self.record = record
         self.idempotency = idempotency
         self.handler = handler
+        self.watches = watches
+    }
+}
+
+/// What bounds the work of a partition for those who watch it.
+public struct WatchLimits: Sendable {
+    /// How many of the newest changes are kept in memory, so that whoever comes back can go on from there.
+    public var changes: Int
+    /// How many bytes of them.
+    public var bytes: Int
+    /// How many may wait to go on from the changelog; more are told to come again.
+    public var waiting: Int
+    /// How many bytes of changes are collected at once for those who go on from the changelog. Beyond, they start over.
+    public var replay: Int
+    /// How many entries of a scan are handed over at once.
+    public var page: Int
+    /// How many places are remembered from which the changelog can be read.
+    public var checkpoints: Int
+    /// How many records lie between two of them to begin with.
+    public var checkpointSpacing: Int64
+    /// How many watches a node may have open on one keyspace, its own and those of other nodes; more are refused.
+    public var watches: Int
+
+    /// Limits of those values.
+    public init(
+        changes: Int = 4096, bytes: Int = 4 << 20, waiting: Int = 1024, replay: Int = 16 << 20, page: Int = 128,
+        checkpoints: Int = 64, checkpointSpacing: Int64 = 1024, watches: Int = 1_000_000
+    ) {
+        self.changes = changes
+        self.bytes = bytes
+        self.waiting = waiting
+        self.replay = replay
+        self.page = page
+        self.checkpoints = checkpoints
+        self.checkpointSpacing = checkpointSpacing
+        self.watches = watches
     }
 }

@@ -62,13 +62,15 @@ extension StateStore {
     ///
     /// - Throws: `MemStoreError`, and `LogError.corrupt` for a record of another log.
     func conclude() throws {
+        let former = applied
         if isShared {
             let first = fold.firstNumber(before: claimed[0])
-            try commit(fold.conclude(epoch, claims: claimed, &applied, &unsettled), number: first ?? newLog)
+            try commit(
+                fold.conclude(epoch, claims: claimed, &applied, &unsettled), after: former, number: first ?? newLog)
         } else {
             for (changelog, claim) in claimed.enumerated() { applied.places[changelog].next = claim.next }
             applied.epoch = epoch
-            try commit(LogFold.Decisions())
+            try commit(LogFold.Decisions(), after: former)
         }
     }
 

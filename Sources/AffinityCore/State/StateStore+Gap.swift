@@ -220,15 +220,10 @@ extension StateStore {
 
     /// Puts a command into the batch, and what others wrote before and between its records, in the order of the log.
     func interleave(_ command: Pending, _ batch: inout Batch) {
-        var first: Int?
         for write in command.writes {
             fold(before: write.offset, of: write.store, &batch)
-            if first == nil { first = batch.notes.count }
             batch.add(write)
         }
-        guard let first, batch.isObserved else { return }
-        // Nobody goes on from within a command.
-        for note in first..<batch.notes.count { batch.notes[note].position = batch.next.position }
     }
 
     /// Puts into the batch what others wrote to a changelog before `offset`.

@@ -79,15 +79,14 @@ extension StateStore {
     struct Batch {
         var writes: [MemStoreWrite] = []
         var next: Checkpoint
-        /// What observers are told of each write beside it.
-        var notes: [(version: Version, position: Position, tags: [String])] = []
-        let isObserved: Bool
+        /// What those who watch are told of each write beside it.
+        var notes: [ChangeFeed.Note] = []
         var isEmpty = true
 
-        init(next: Checkpoint, count: Int, isObserved: Bool) {
+        init(next: Checkpoint, count: Int) {
             self.next = next
-            self.isObserved = isObserved
             writes.reserveCapacity(count)
+            notes.reserveCapacity(count)
         }
 
         mutating func add(_ command: Pending) {
@@ -116,8 +115,7 @@ extension StateStore {
 
         mutating func add(_ write: MemStoreWrite, _ version: Version, _ tags: [String]) {
             writes.append(write)
-            // Each command's own position: whoever goes on from that of a change must not miss the next one.
-            if isObserved { notes.append((version, next.position, tags)) }
+            notes.append(ChangeFeed.Note(version: version, tags: tags))
         }
     }
 
@@ -149,24 +147,5 @@ extension StateStore {
         func or(_ other: @autoclosure () -> Verdict) -> Verdict {
             if case .good = self { other() } else { self }
         }
-    }
-
-    /// What a batch changes, in the order of the log, before it is applied.
-    func changes(_ batch: Batch) throws(MemStoreError) -> [Change] {
-        struct Place: Hashable { var store: Int; var key: [UInt8] }
-        guard batch.isObserved else { return [] }
-        var newest: [Place: StoredEntry?] = [:]
-        var changes: [Change] = []
-        for (write, note) in zip(batch.writes, batch.notes) {
-            let place = Place(store: write.store, key: write.key)
-            let old: StoredEntry? =
-                if let known = newest[place] { known } else { try memstore.get(write.store, write.key) }
-            newest[place] = .some(write.entry)
-            changes.append(
-                Change(
-                    store: stores[write.store].name, key: write.key, old: old, new: write.entry,
-                    version: note.version, position: note.position, tags: note.tags))
-        }
-        return changes
     }
 }

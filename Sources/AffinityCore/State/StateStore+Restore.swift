@@ -41,11 +41,15 @@ extension StateStore {
     /// - Throws: `MemStoreError` from the memstore, and `LogError.corrupt` for a record of another log.
     func take(_ page: LogPage, of changelog: Int, levelAsOf moment: MonotonicTime?) throws {
         if let moment { applied.level = timestamp(of: moment) }
-        if isShared {
-            try commit(fold.take(page, of: changelog, &applied, &unsettled))
-        } else {
-            try commit(everything(in: page, of: changelog))
-        }
+        let former = applied
+        let hole = page.hole(from: readNext(changelog))
+        let isFar = page.end.rawValue &- page.next.rawValue > Int64(limits.watches.changes)
+        let decisions =
+            isShared
+            ? fold.take(page, of: changelog, &applied, &unsettled)
+            : LogFold.everything(in: page, of: changelog, stores[changelog].controlKey, &applied)
+        try commit(decisions, after: former, isFar: isFar)
+        if let hole { feed.lose(changelog, before: hole) }
         if moment != nil { wasLevel = true }
     }
 
@@ -63,36 +67,25 @@ extension StateStore {
         }
     }
 
-    /// On a log that only this process writes to, everything that stands there is as good as acknowledged.
-    private func everything(in page: LogPage, of changelog: Int) -> LogFold.Decisions {
-        var decisions = LogFold.Decisions()
-        decisions.writes.reserveCapacity(page.records.count)
-        let controlKey = stores[changelog].controlKey
-        for logged in page.records {
-            if let stamp = logged.record.headers.stamp { applied.epoch = max(applied.epoch, stamp.epoch) }
-            if logged.record.key == controlKey {
-                decisions.controls.append((changelog, logged))
-            } else {
-                decisions.writes.append(logged.write(to: changelog))
-            }
-        }
-        applied.places[changelog].next = page.next
-        applied.places[changelog].covered = page.next
-        if let last = page.records.last {
-            applied.places[changelog].last = last.offset
-            applied.places[changelog].fingerprint = last.fingerprint
-        }
-        return decisions
-    }
-
     /// Applies what was decided, in one batch with the position.
     ///
-    /// - Parameter number: the log's, if no settled says one.
-    func commit(_ decisions: LogFold.Decisions, number: UInt64 = 0) throws {
+    /// - Parameters:
+    ///   - former: the checkpoint before them.
+    ///   - number: the log's, if no settled says one.
+    ///   - isFar: whether so much follows that nobody will go on from here.
+    func commit(
+        _ decisions: LogFold.Decisions, after former: Checkpoint, number: UInt64 = 0, isFar: Bool = false
+    ) throws {
         for control in decisions.controls { try takeControl(control.record, control.changelog) }
         if applied.log == 0 { applied.log = number }
         try memstore.commit(decisions.writes, checkpoint: applied.bytes)
         position = applied.position
+        if isFar {
+            feed.skip(applied, position)
+        } else {
+            feed.take(
+                decisions.writes, decisions.notes, settled: decisions.settled, former: former, now: applied, position)
+        }
         releasePositionWaiters()
         for changelog in stores.indices where claimed.isEmpty {
             nextOffsets[changelog] = readNext(changelog)
@@ -111,5 +104,18 @@ extension StateStore {
                     + "but the memstore was made from log \(String(applied.log, radix: 16))")
         }
         applied.log = log
+    }
+}
+
+extension LogPage {
+    /// What is known whole from when on, as a version, if something is missing in a page that was read from `offset` on;
+    /// `nil` if nothing is.
+    func hole(from offset: Offset) -> Version? {
+        var (expected, hole) = (offset, Version?.none)
+        for record in records where record.offset >= offset {
+            if record.offset != expected { hole = Version(upTo: record.offset) }
+            expected = record.offset.next
+        }
+        return next > expected ? Version(upTo: next) : hole
     }
 }

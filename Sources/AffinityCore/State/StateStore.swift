@@ -43,6 +43,8 @@
     private let deliver: ([any Event], [EffectWork]) -> Void
     let memstore: any MemStore
     let log: any PartitionLog
+    /// Gets what is applied, for those who watch. It goes on where this state's position is.
+    let feed: ChangeFeed
     /// Whether others may write to the log too: then its rules for gaps, claims and unsettled keys are needed.
     let isShared: Bool
     let node: NodeID
@@ -87,7 +89,6 @@
     /// The number that a log gets which has none.
     var newLog: UInt64 = 0
     @exclusivity(unchecked) @usableFromInline var pendingBytes = 0
-    @exclusivity(unchecked) private var observers: [(Change) -> Void] = []
     @exclusivity(unchecked) var positionWaiters: [(position: Position, deadline: MonotonicTime, waiter: Waiter)] = []
     @exclusivity(unchecked) @usableFromInline var answered: AnsweredRequests
     /// The command that runs.
@@ -96,7 +97,7 @@
 
     init(
         partition: PartitionID, stores: [AnyStore], memstore: any MemStore, log: any PartitionLog,
-        isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock, random: RandomSource,
+        feed: ChangeFeed, isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock, random: RandomSource,
         limits: StateLimits, wasResumed: Bool, route: @escaping ([UInt8]) -> Int,
         deliver: @escaping ([any Event], [EffectWork]) -> Void
     ) {
@@ -104,6 +105,7 @@
         self.stores = stores
         self.memstore = memstore
         self.log = log
+        self.feed = feed
         self.isShared = isShared
         self.node = node
         self.clock = clock
@@ -124,6 +126,7 @@
         gaps = Gaps(changelogs: stores.count)
         answered = AnsweredRequests(window: limits.idempotency)
         open = OpenCommand()
+        feed.attach(checkpoint)
     }
 
     /// The end of the log: the offsets that the next records will get.
@@ -274,8 +277,7 @@
         while count < pending.count, pending[count].unacknowledged == 0 { count += 1 }
         if let broken { return .stepDown(broken) }
         guard count > 0 || gaps.hasFolded else { return .good }
-        var changes: [Change] = []
-        do throws(MemStoreError) { changes = try apply(count) } catch {
+        do throws(MemStoreError) { try apply(count) } catch {
             release(count, failure: "durable, but not applied here: \(error.reason)")
             if error.code == .corrupt { damage = error.reason }
             let stepDown = StepDown(
@@ -283,16 +285,16 @@
             broken = stepDown
             return .stepDown(stepDown)
         }
-        for change in changes { for observer in observers { observer(change) } }
         release(count, failure: nil)
         releasePositionWaiters()
         answerStaleControl()
         return .good
     }
 
-    /// One batch into the memstore together with the position; then the overlay lets go of it.
-    private func apply(_ count: Int) throws(MemStoreError) -> [Change] {
-        var batch = Batch(next: applied, count: count, isObserved: !observers.isEmpty)
+    /// One batch into the memstore together with the position; then the overlay lets go of it, and whoever watches is
+    /// told.
+    private func apply(_ count: Int) throws(MemStoreError) {
+        var batch = Batch(next: applied, count: count)
         batch.next.level = levelAsMaster
         for place in 0..<count {
             acknowledged = max(acknowledged, pending[place].number)
@@ -302,15 +304,15 @@
             if isShared { cover(pending[place], &batch.next) }
         }
         if isShared { foldRest(count, &batch) }
-        guard !batch.isEmpty else { return [] }
+        guard !batch.isEmpty else { return }
         batch.next.epoch = epoch
         mark(&batch.next, count)
         if isShared { batch.next.note(unsettled) }
-        let changes = try self.changes(batch)
         try memstore.commit(batch.writes, checkpoint: batch.next.bytes)
+        let former = applied
         (applied, position) = (batch.next, batch.next.position)
         dropFromOverlay(count)
-        return changes
+        feed.take(batch.writes, batch.notes, former: former, now: applied, position)
     }
 
     /// Keeps the fingerprints of the last records: of each changelog's in the batch, and only of that one, because
@@ -370,9 +372,4 @@
         try memstore.commit([], checkpoint: applied.bytes)
         kept = clock.now
     }
-
-    // MARK: - Observers
-
-    /// Registers for every change from now on, each once, in the order in which they are applied.
-    func observe(_ body: @escaping (Change) -> Void) { observers.append(body) }
 }

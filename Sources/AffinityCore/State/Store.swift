@@ -21,10 +21,10 @@ public class AnyStore {
 /// It has no access of its own: a handler reads through its `Transaction` or `View` and writes through its
 /// `Transaction`. Declare it as a stored property of the `Partition` subclass.
 public final class Store<Key: StoreKey, Value: Sendable>: AnyStore {
-    @usableFromInline let encodeKey: (Key) throws(SerdeError) -> [UInt8]
-    @usableFromInline let decodeKey: ([UInt8]) throws(SerdeError) -> Key
-    @usableFromInline let encodeValue: (Value) throws(SerdeError) -> [UInt8]
-    @usableFromInline let decodeValue: ([UInt8]) throws(SerdeError) -> Value
+    @usableFromInline let encodeKey: @Sendable (Key) throws(SerdeError) -> [UInt8]
+    @usableFromInline let decodeKey: @Sendable ([UInt8]) throws(SerdeError) -> Key
+    @usableFromInline let encodeValue: @Sendable (Value) throws(SerdeError) -> [UInt8]
+    @usableFromInline let decodeValue: @Sendable ([UInt8]) throws(SerdeError) -> Value
 
     /// Declares a store.
     ///

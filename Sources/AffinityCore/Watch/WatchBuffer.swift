@@ -1,0 +1,319 @@
+internal import Synchronization
+
+/// What was said to one watch and not taken yet: bounded, and with a defined end when it overflows.
+///
+/// Filled by replicas, or by what other nodes send, each part of it by one of them at a time; emptied by whoever reads
+/// the watch, on any thread.
+final class WatchBuffer: Sendable {
+    enum Item: Sendable {
+        case current(Int, Change)
+        case change(Int, Change)
+        /// The end of a page of a scan: when it is taken, the next one is asked for.
+        case page(Int)
+        case level(Int, Version)
+        case startOver(Int)
+        /// Everything up to this version was said.
+        case progress(Int, Version)
+
+        /// The change, and its part.
+        var entry: (part: Int, change: Change)? {
+            switch self {
+            case .current(let part, let change), .change(let part, let change): (part, change)
+            default: nil
+            }
+        }
+    }
+
+    /// How far a part of the watch is.
+    private struct Cursor {
+        /// Up to where everything was put in; `nil` if it has to begin with what stands there.
+        var pushed: Version?
+        /// Up to where everything was taken out.
+        var taken: Version?
+        /// Whether something was said that does not hold when it begins again.
+        var hasBegun: Bool
+    }
+
+    private struct State {
+        var items: [Item] = []
+        /// The first one that was not taken.
+        var head = 0
+        /// How many of those that wait are changes, and their bytes.
+        var changes = 0
+        var bytes = 0
+        /// Whether whoever reads knows that there is something.
+        var isSignalled = false
+        var end: WatchError?
+        var cursors: [Cursor]
+    }
+
+    let options: WatchOptions
+    private let executor: any EventExecutor
+    private let onReady: @Sendable () -> Void
+    private let state: Mutex<State>
+
+    /// - Parameters:
+    ///   - after: for each part, up to where everything is known.
+    ///   - hasBegun: whether something was said that a new beginning takes back, though nothing is known whole.
+    ///   - onReady: called on `executor` when something can be taken; not again before all of it was taken.
+    init(
+        _ options: WatchOptions, after: [Version?], hasBegun: Bool = false, on executor: any EventExecutor,
+        onReady: @escaping @Sendable () -> Void
+    ) {
+        self.options = options
+        self.executor = executor
+        self.onReady = onReady
+        state = Mutex(State(cursors: after.map { Cursor(pushed: $0, taken: $0, hasBegun: hasBegun || $0 != nil) }))
+    }
+
+    // MARK: - Filling
+
+    /// Puts a change in, unless it was said before; returns whether whoever reads has to be called.
+    func push(_ change: Change, _ part: Int) -> Bool {
+        state.withLock { state in
+            if let pushed = state.cursors[part].pushed {
+                if change.version <= pushed { return false }
+                state.cursors[part].pushed = change.version
+            }
+            return put(.change(part, change), &state)
+        }
+    }
+
+    /// Puts items of one part in; returns whether whoever reads has to be called.
+    func push(_ items: [Item], _ part: Int) -> Bool {
+        state.withLock { state in
+            var mustSignal = false
+            for item in items {
+                switch item {
+                case .startOver: state.cursors[part].pushed = nil
+                case .current: state.cursors[part].hasBegun = true
+                case .level(_, let version), .progress(_, let version):
+                    guard version >= state.cursors[part].pushed ?? .none else { continue }
+                    state.cursors[part].pushed = version
+                    state.cursors[part].hasBegun = true
+                case .change(_, let change):
+                    if let pushed = state.cursors[part].pushed {
+                        if change.version <= pushed { continue }
+                        state.cursors[part].pushed = change.version
+                    }
+                case .page: break
+                }
+                if put(item, &state) { mustSignal = true }
+            }
+            return mustSignal
+        }
+    }
+
+    private func put(_ item: Item, _ state: inout State) -> Bool {
+        if state.end != nil { return false }
+        if case .progress(let part, let version) = item {
+            // Nobody has to be called for it.
+            if state.head == state.items.count {
+                state.cursors[part].taken = version
+                return false
+            }
+            if case .progress(part, _)? = state.items.last { state.items.removeLast() }
+            state.items.append(item)
+            return false
+        }
+        state.items.append(item)
+        if case .change(_, let change) = item {
+            state.changes += 1
+            state.bytes += change.size
+            if state.changes > options.events || (state.bytes > options.bytes && state.changes > 1) {
+                makeRoom(&state)
+            }
+        }
+        defer { state.isSignalled = true }
+        return !state.isSignalled
+    }
+
+    private func makeRoom(_ state: inout State) {
+        if options.overflow == .coalesce { coalesce(&state) }
+        // Half of it has to be free, or it would be gone over for each change that comes.
+        let isRoomy = state.changes == 1 || (state.changes <= options.events / 2 && state.bytes <= options.bytes / 2)
+        if options.overflow == .coalesce, isRoomy { return }
+        end(WatchError(.tooSlow, "\(state.changes) changes were not taken in time"), &state)
+    }
+
+    /// Keeps the newest change of each key.
+    private func coalesce(_ state: inout State) {
+        struct Place: Hashable { var part: Int; var key: [UInt8] }
+        var newest = Set<Place>()
+        var kept: [Item] = []
+        (state.changes, state.bytes) = (0, 0)
+        for item in state.items[state.head...].reversed() {
+            if let (part, change) = item.entry, !newest.insert(Place(part: part, key: change.key)).inserted { continue }
+            if case .change(_, let change) = item {
+                state.changes += 1
+                state.bytes += change.size
+            }
+            kept.append(item)
+        }
+        state.items = kept.reversed()
+        state.head = 0
+    }
+
+    /// Ends the watch: behind what waits, unless that is too much.
+    ///
+    /// - Returns: whether whoever reads has to be called.
+    func end(_ error: WatchError) -> Bool {
+        state.withLock { state in
+            guard state.end == nil else { return false }
+            if error.code == .cancelled { (state.items, state.head) = ([], 0) }
+            state.end = error
+            defer { state.isSignalled = true }
+            return !state.isSignalled
+        }
+    }
+
+    /// What was not taken is let go of: it would have to be kept for somebody who does not come.
+    private func end(_ error: WatchError, _ state: inout State) {
+        (state.items, state.head, state.changes, state.bytes) = ([], 0, 0, 0)
+        state.end = error
+    }
+
+    // MARK: - Emptying
+
+    /// Takes out what waits, not more than `limit` items.
+    ///
+    /// - Returns: the items, the progress among them too; and the end, if nothing waits before it.
+    func take(atMost limit: Int) -> (items: [Item], end: WatchError?) {
+        state.withLock { state in
+            let count = min(limit, state.items.count - state.head)
+            let items: [Item]
+            if count == state.items.count {
+                items = state.items
+                state.items = []
+            } else {
+                items = Array(state.items[state.head..<state.head + count])
+                state.head += count
+                // Not all at once: the space of what was taken is given back when it is half of it.
+                if state.head * 2 >= state.items.count {
+                    state.items.removeFirst(state.head)
+                    state.head = 0
+                }
+            }
+            for item in items { note(item, &state) }
+            guard state.head == state.items.count else { return (items, nil) }
+            if state.end == nil { state.isSignalled = false }
+            return (items, state.end)
+        }
+    }
+
+    private func note(_ item: Item, _ state: inout State) {
+        switch item {
+        case .change(let part, let change):
+            state.changes -= 1
+            state.bytes -= change.size
+            // While what stands there is still being said, nobody can go on from a change.
+            if state.cursors[part].taken != nil { state.cursors[part].taken = change.version }
+        case .level(let part, let version), .progress(let part, let version): state.cursors[part].taken = version
+        case .startOver(let part): state.cursors[part].taken = nil
+        case .current, .page: break
+        }
+    }
+
+    /// Up to where everything of a part was taken out.
+    func taken(_ part: Int) -> Version? { state.withLock { $0.cursors[part].taken } }
+
+    /// Up to where everything of a part was put in, and whether there is something that a new beginning takes back.
+    func cursor(_ part: Int) -> (version: Version?, hasBegun: Bool) {
+        state.withLock { ($0.cursors[part].pushed, $0.cursors[part].hasBegun) }
+    }
+
+    /// Whether it has ended.
+    var hasEnded: Bool { state.withLock { $0.end != nil } }
+
+    /// How many items wait.
+    var count: Int { state.withLock { $0.items.count - $0.head } }
+
+    // MARK: - Calling whoever reads
+
+    /// Calls those who have to be called: one closure for each executor, however many they are.
+    static func signal(_ buffers: [WatchBuffer]) {
+        guard let first = buffers.first else { return }
+        if buffers.allSatisfy({ $0.executor === first.executor }) {
+            return first.executor.post { for buffer in buffers { buffer.onReady() } }
+        }
+        var groups: [(executor: any EventExecutor, buffers: [WatchBuffer])] = []
+        for buffer in buffers {
+            if let place = groups.firstIndex(where: { $0.executor === buffer.executor }) {
+                groups[place].buffers.append(buffer)
+            } else {
+                groups.append((buffer.executor, [buffer]))
+            }
+        }
+        for (executor, buffers) in groups {
+            executor.post { for buffer in buffers { buffer.onReady() } }
+        }
+    }
+
+    func signal() { Self.signal([self]) }
+}
+
+/// What one watch looks at in one partition.
+final class WatchPart: Sendable {
+    /// Orders the parts that a node has.
+    let number: UInt64
+    let partition: Int
+    /// The place of the store among those of its partition, and its name.
+    let store: Int
+    let name: String
+    let scope: WatchScope
+    let buffer: WatchBuffer
+    /// The place of the part in the buffer.
+    let index: Int
+    /// Whom it belongs to: hears when the replica that fills it cannot go on, and when the next page is wanted.
+    private let owner: any WatchOwner
+
+    init(
+        _ number: UInt64, partition: Int, store: Int, _ name: String, _ scope: WatchScope, _ buffer: WatchBuffer,
+        _ index: Int, owner: any WatchOwner
+    ) {
+        self.number = number
+        self.partition = partition
+        self.store = store
+        self.name = name
+        self.scope = scope
+        self.buffer = buffer
+        self.index = index
+        self.owner = owner
+    }
+
+    /// Puts a change in; returns whether whoever reads has to be called.
+    func push(_ change: Change) -> Bool { buffer.push(change, index) }
+
+    /// Puts items in, and calls whoever reads.
+    func push(_ items: [WatchBuffer.Item]) { if buffer.push(items, index) { buffer.signal() } }
+
+    /// Everything up to `version` was said.
+    func advance(to version: Version) { _ = buffer.push([.progress(index, version)], index) }
+
+    /// Up to where everything was said, and whether there is something that a new beginning takes back.
+    var cursor: (version: Version?, hasBegun: Bool) { buffer.cursor(index) }
+
+    /// The last page has been taken.
+    func wantMore() { owner.more(self) }
+
+    /// Tells the owners of parts that they have to be filled by somebody else now.
+    static func lose(_ parts: [WatchPart]) {
+        var groups: [(owner: any WatchOwner, parts: [WatchPart])] = []
+        for part in parts {
+            if let place = groups.lastIndex(where: { $0.owner === part.owner }) {
+                groups[place].parts.append(part)
+            } else {
+                groups.append((part.owner, [part]))
+            }
+        }
+        for (owner, parts) in groups { owner.lost(parts) }
+    }
+}
+
+/// Who finds a master for parts of watches: a node for its own, and a session for those of another node.
+protocol WatchOwner: AnyObject, Sendable {
+    /// Nobody fills these any longer. Called by a replica on its executor.
+    func lost(_ parts: [WatchPart])
+    /// The next page of a scan is wanted. Called on any thread.
+    func more(_ part: WatchPart)
+}
