@@ -26,10 +26,13 @@ public final class Node: Sendable {
     public let settings: NodeConfiguration
     /// The node's log lines.
     public let log: Log
+    /// What the node counts and measures; metrics of your own can be declared here. Shown at `/metrics`.
+    public let metrics = Metrics()
 
     let parts: NodeParts
     private let keyspaces = Mutex<[Keyspace]>([])
     private let stopping = StopSignal()
+    private let lag: LoopLag
 
     /// A service with its type out of sight.
     struct Keyspace: Sendable {
@@ -38,6 +41,7 @@ public final class Node: Sendable {
         var run: @Sendable () async -> Void
         var stop: @Sendable () -> Void
         var status: @Sendable () async -> [ReplicaStatus]
+        var figures: @Sendable () async -> ServiceFigures
     }
 
     /// Makes a node that does not run yet. Reads the configuration; what is wrong with it is reported by `run`.
@@ -48,6 +52,8 @@ public final class Node: Sendable {
         settings = NodeConfiguration(configuration.reader)
         parts = try NodeParts(settings)
         log = Log(settings.logLines, clock: parts.clock)
+        lag = LoopLag(parts.loops.loops, clock: parts.clock, in: metrics)
+        collectMetrics()
     }
 
     /// Makes the service of a keyspace.
@@ -66,7 +72,7 @@ public final class Node: Sendable {
             parts.environment(keys, settings, report: log.reporter), services: parts.services)
         let keyspace = Keyspace(
             name: name, configuration: keys, run: { await service.run() }, stop: { service.stop() },
-            status: { await service.status() })
+            status: { await service.status() }, figures: { await service.figures() })
         keyspaces.withLock { $0.append(keyspace) }
         return service
     }
@@ -94,9 +100,12 @@ public final class Node: Sendable {
         var admin: HTTPServer?
         do {
             server = try await listen(gateway, context, settings.gateway.listeners, "listening")
+            collectMetrics(of: gateway, server, listener: "gateway")
             if !settings.admin.isEmpty {
                 let gateway = try AdminGateway(node: self).gateway()
-                admin = try await listen(gateway, context, settings.admin, "listening for operators")
+                let server = try await listen(gateway, context, settings.admin, "listening for operators")
+                collectMetrics(of: gateway, server, listener: "admin")
+                admin = server
             }
         } catch {
             await parts.close(log)
@@ -188,6 +197,13 @@ public final class Node: Sendable {
         return NodeStatus(
             system: settings.system, node: settings.id.description, nodes: members ?? [alone], keyspaces: shown,
             cluster: cluster.map(NodeStatus.Cluster.init))
+    }
+
+    /// What the services have counted, by the keyspaces' names.
+    func figures() async -> [(String, ServiceFigures)] {
+        var figures: [(String, ServiceFigures)] = []
+        for keyspace in keyspaces.withLock({ $0 }) { figures.append((keyspace.name, await keyspace.figures())) }
+        return figures
     }
 
     /// Why a request could not be answered by every partition now; empty if it could.

@@ -17,8 +17,8 @@ final class NodeParts: Sendable {
     let loops: EventLoopGroup
     let clock = SystemClock()
     let services = ServiceRegistry()
-    private let pool: ThreadPool
-    private let rocksdb: RocksDBShared
+    let pool: ThreadPool
+    let rocksdb: RocksDBShared
     private let changelog = LateChangeLog()
     private let coordinator = LateCoordinator()
     private let routes = RoutingTable()
@@ -29,6 +29,7 @@ final class NodeParts: Sendable {
         var coordinator: EmbeddedCoordinator?
         var cluster: Cluster?
         var closeLog: (@Sendable () async -> Void)?
+        var localLog: LocalLog?
     }
 
     /// What a node of a cluster has.
@@ -48,6 +49,9 @@ final class NodeParts: Sendable {
 
     /// What the node has as one of many; `nil` if it is alone, or does not run.
     var cluster: Cluster? { opened.withLock { $0.cluster } }
+
+    /// How long the syncs of the local log took; `nil` for any other.
+    var syncs: DurationCounts? { opened.withLock { $0.localLog }?.syncs }
 
     init(_ settings: NodeConfiguration) throws {
         loops = try EventLoopGroup(
@@ -160,7 +164,10 @@ final class NodeParts: Sendable {
         let changelog = try await LocalLog.open(
             folder: "\(settings.data)/log", configuration: configuration, shared: rocksdb, clock: clock,
             pool: pool.blocking, report: log.reporter)
-        opened.withLock { $0.closeLog = { await changelog.close() } }
+        opened.withLock { opened in
+            opened.closeLog = { await changelog.close() }
+            opened.localLog = changelog
+        }
         self.changelog.set(changelog)
     }
 

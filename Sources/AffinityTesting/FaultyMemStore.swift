@@ -85,6 +85,8 @@ final class FaultyMemStore: MemStore {
         return try base.count(store)
     }
 
+    var size: MemStoreSize { base.size }
+
     func commit(_ writes: [MemStoreWrite], checkpoint: [UInt8]) throws(MemStoreError) {
         try engine.check(.commit)
         try base.commit(writes, checkpoint: checkpoint)

@@ -13,7 +13,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "internal.h"
 
@@ -375,4 +378,57 @@ bool crocks_iterator_entry(
     }
     *status = status_of(iterator->iterator->status());
     return false;
+}
+
+// MARK: - Figures
+
+static uint64_t number(DB &db, const std::string &name) {
+    uint64_t value = 0;
+    db.GetIntProperty(name, &value);
+    return value;
+}
+
+// What RocksDB writes as text among its own statistics; 0 if it is not there.
+static double number(const std::map<std::string, std::string> &facts, const char *name) {
+    const auto found = facts.find(name);
+    return found == facts.end() ? 0 : strtod(found->second.c_str(), nullptr);
+}
+
+bool crocks_get_figures(crocks_db *db, crocks_figures *figures) noexcept {
+    *figures = {};
+    const crocks_status status = with(db, [&](DB &open) {
+        std::map<std::string, std::string> facts;
+        open.GetMapProperty(DB::Properties::kCFStats, &facts);
+        constexpr double gibibyte = 1 << 30;
+        figures->entries = number(open, DB::Properties::kEstimateNumKeys);
+        figures->live_bytes = number(open, DB::Properties::kEstimateLiveDataSize);
+        figures->file_bytes = number(open, DB::Properties::kTotalSstFilesSize);
+        figures->memtable_bytes = number(open, DB::Properties::kCurSizeAllMemTables);
+        figures->waiting_memtables = number(open, DB::Properties::kNumImmutableMemTable);
+        figures->pending_compaction_bytes = number(open, DB::Properties::kEstimatePendingCompactionBytes);
+        figures->running_flushes = number(open, DB::Properties::kNumRunningFlushes);
+        figures->running_compactions = number(open, DB::Properties::kNumRunningCompactions);
+        figures->stopped = number(open, DB::Properties::kIsWriteStopped);
+        figures->compactions = static_cast<uint64_t>(number(facts, "compaction.Sum.CompCount"));
+        figures->compaction_seconds = number(facts, "compaction.Sum.CompSec");
+        figures->compaction_read_bytes = number(facts, "compaction.Sum.ReadGB") * gibibyte;
+        figures->compaction_written_bytes = number(facts, "compaction.Sum.WriteGB") * gibibyte;
+        figures->slowdowns = static_cast<uint64_t>(number(facts, "io_stalls.total_slowdown"));
+        figures->stops = static_cast<uint64_t>(number(facts, "io_stalls.total_stop"));
+        std::map<std::string, std::string> whole;
+        open.GetMapProperty(DB::Properties::kDBStats, &whole);
+        figures->stalled_seconds = number(whole, "db.user_write_stall_micros") / 1e6;
+        return Status::OK();
+    });
+    return status.code == crocks_ok;
+}
+
+bool crocks_get_size(crocks_db *db, uint64_t *entries, uint64_t *bytes) noexcept {
+    const crocks_status status = with(db, [&](DB &open) {
+        *entries = number(open, DB::Properties::kEstimateNumKeys);
+        *bytes = number(open, DB::Properties::kEstimateLiveDataSize) +
+                 number(open, DB::Properties::kCurSizeAllMemTables);
+        return Status::OK();
+    });
+    return status.code == crocks_ok;
 }

@@ -45,6 +45,9 @@ public struct Log: Sendable {
         { report in write(report) }
     }
 
+    /// Lines that were dropped since the start, because too many waited or nobody could read them any more.
+    public var dropped: UInt64 { writer.dropped }
+
     /// Whether lines of that level are written.
     @inlinable
     public func isEnabled(_ level: Report.Level) -> Bool { level.rawValue >= self.level.rawValue }

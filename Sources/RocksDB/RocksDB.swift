@@ -10,6 +10,8 @@ public final class RocksDB: Sendable {
     /// The folder of the database.
     public let path: String
     private let handle: Handle
+    private let group: String
+    private let shared: RocksDBShared
 
     /// What was found at the end of a write-ahead log: a write that a crash tore off, and that opening drops.
     public struct TornTail: Sendable, Equatable {
@@ -31,7 +33,10 @@ public final class RocksDB: Sendable {
     public init(path: String, options: RocksDBOptions = .init(), shared: RocksDBShared) throws(RocksDBError) {
         tornTail = try Self.checkWAL(path)
         self.path = path
+        self.shared = shared
+        group = options.group
         handle = try Handle(path: path, options: options, shared: shared)
+        shared.databases.add(self, to: options.group)
     }
 
     /// Looks for damage in the write-ahead logs of a database that is not open. Changes nothing; blocks.
@@ -53,7 +58,10 @@ public final class RocksDB: Sendable {
     /// What was written without the write-ahead log is flushed. The second call does nothing.
     ///
     /// - Throws: `io` or `full` if the last files could not be written; the database is closed all the same.
-    public func close() throws(RocksDBError) { try check(crocks_close(handle.pointer)) }
+    public func close() throws(RocksDBError) {
+        shared.databases.remove(self, from: group)
+        try check(crocks_close(handle.pointer))
+    }
 
     // MARK: - Reading
 
@@ -144,6 +152,20 @@ public final class RocksDB: Sendable {
         guard let text = crocks_property(handle.pointer, name) else { return nil }
         defer { crocks_free(text) }
         return String(cString: text)
+    }
+
+    /// About how many entries there are, and the bytes of their keys and values; 0 once it is closed. Cheap.
+    public var size: (entries: Int, bytes: Int) {
+        var (entries, bytes): (UInt64, UInt64) = (0, 0)
+        _ = crocks_get_size(handle.pointer, &entries, &bytes)
+        return (Int(clamping: entries), Int(clamping: bytes))
+    }
+
+    /// What it holds and has done; nothing once it is closed.
+    var figures: RocksDBFigures {
+        var figures = crocks_figures()
+        _ = crocks_get_figures(handle.pointer, &figures)
+        return RocksDBFigures(figures)
     }
 
     private func check(_ status: crocks_status, _ place: String? = nil) throws(RocksDBError) {

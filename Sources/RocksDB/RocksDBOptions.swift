@@ -34,6 +34,9 @@ public struct RocksDBOptions: Sendable {
     /// the one before it. 0 if they come in none.
     public var ascendingPrefixBytes = 0
 
+    /// What its figures are counted under, together with those of other databases of the name.
+    public var group = "memstore"
+
     /// The defaults.
     public init() {}
 

@@ -19,6 +19,12 @@ public final class RocksDBShared: Sendable {
         handle = Handle(cacheBytes: cacheBytes, writeBufferBytes: writeBufferBytes)
     }
 
+    /// The databases that are open.
+    let databases = RocksDBDatabases()
+
+    /// What the databases of each group hold and have done, those that were closed included. Blocks for a moment.
+    public var figures: [String: RocksDBFigures] { databases.figures }
+
     /// How much of the block cache is filled, in bytes.
     public var cacheUsage: Int { crocks_shared_cache_usage(handle.pointer) }
 

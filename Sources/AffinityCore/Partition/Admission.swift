@@ -19,6 +19,8 @@
 
     var canWait: Bool { waiting.count < limits.waiting }
 
+    var waitingCount: Int { waiting.count }
+
     @usableFromInline var hasWaiting: Bool { !waiting.isEmpty }
 
     mutating func wait(_ deadline: MonotonicTime, _ continuation: WaitingCallers.Continuation) {

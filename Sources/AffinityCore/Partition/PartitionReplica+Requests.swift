@@ -48,18 +48,20 @@ extension PartitionReplica {
             let deadline = deadline(envelope, at: begin)
             guard begin < deadline else { throw Self.late }
             execution = core.execute(command, envelope, state)
+            count(execution)
             reportSlow(C.name, since: begin)
             if case .refused(let refusal) = execution {
                 let error = reached(refusal, state)
                 // Another request under a key that was used rests on the former one, and waits for it as a repeat does.
                 guard error.code == .repeated else { throw error }
-                execution = .refused(error)
+                execution = .refused(meter.refused(error))
             }
             state.submit(
                 deadline: deadline, traceparent: envelope.traceparent, isReplay: execution.isReplay, continuation)
             if continuation != nil { arm(deadline) }
             if envelope.idempotency != nil { armExpiry() }
         } catch {
+            let error = meter.refused(error)
             continuation?.resume(returning: StateStore.Settlement(position: Position([]), failure: error))
             lookForDamage()
             letNextIn()
@@ -67,6 +69,16 @@ extension PartitionReplica {
         }
         letNextIn()
         return execution
+    }
+
+    @inlinable func count<Reply>(_ execution: PartitionCore<P>.Execution<Reply>) {
+        switch execution {
+        case .reply: break
+        case .rejected: meter.counts.rejections &+= 1
+        case .replay: meter.counts.replays &+= 1
+        case .refused: return
+        }
+        meter.counts.commands &+= 1
     }
 
     @inlinable nonisolated func answer<Reply>(
@@ -134,14 +146,15 @@ extension PartitionReplica {
     @usableFromInline func prove(_ envelope: Envelope) async throws(AskError) {
         let deadline = deadline(envelope, at: environment.clock.monotonic)
         guard proofs.count < environment.limits.waiting else {
-            throw AskError(.notApplied, .overloaded, "too many queries wait for the log's proof of mastership")
+            throw meter.refused(
+                AskError(.notApplied, .overloaded, "too many queries wait for the log's proof of mastership"))
         }
         arm(deadline)
         let failure: AskError? = await withUnsafeContinuation { continuation in
             guard isServing else { return continuation.resume(returning: notServing()) }
             if proofs.wait(deadline, continuation) { appendProof() }
         }
-        if let failure { throw failure }
+        if let failure { throw meter.refused(failure) }
     }
 
     private func appendProof() {
@@ -158,7 +171,8 @@ extension PartitionReplica {
 
     /// Runs a query that waits for nothing.
     @inlinable func readNow<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
-        try answer(query, try serving())
+        guard isServing, let state else { throw meter.refused(notServing()) }
+        return try answer(query, state)
     }
 
     @inlinable func answer<Q: Query>(_ query: Q, _ state: StateStore) throws(AskError) -> Answer<Q.Reply> {
@@ -166,13 +180,16 @@ extension PartitionReplica {
         let result: Result<Q.Reply, Rejected>
         do throws(AskError) { result = try core.read(query, state) } catch {
             lookForDamage()
-            throw error
+            throw meter.refused(error)
         }
+        meter.counts.queries &+= 1
         reportSlow(Q.name, since: begin)
         let reached = AskError.Reached(id, state.position)
         switch result {
         case .success(let reply): return Answer(reply: reply, reached: reached)
-        case .failure(let rejection): throw AskError(rejected: rejection, reached: reached)
+        case .failure(let rejection):
+            meter.counts.rejections &+= 1
+            throw AskError(rejected: rejection, reached: reached)
         }
     }
 
@@ -182,7 +199,7 @@ extension PartitionReplica {
         guard !state.position.covers(position) else { return }
         let now = environment.clock.monotonic
         let deadline = deadline(envelope, at: now)
-        guard now < deadline else { throw Self.late }
+        guard now < deadline else { throw meter.refused(Self.late) }
         arm(deadline)
         let settlement = await withUnsafeContinuation { continuation in
             // Looked at again: others may have run since, and nobody wakes whoever comes too late.
@@ -249,11 +266,11 @@ extension PartitionReplica {
 
     @usableFromInline func waitInLine(_ envelope: Envelope) async throws(AskError) {
         guard admission.canWait else {
-            throw AskError(.notApplied, .overloaded, "too many commands are in flight and waiting")
+            throw meter.refused(AskError(.notApplied, .overloaded, "too many commands are in flight and waiting"))
         }
         let now = environment.clock.monotonic
         let deadline = deadline(envelope, at: now)
-        guard now < deadline else { throw Self.late }
+        guard now < deadline else { throw meter.refused(Self.late) }
         arm(deadline)
         let refusal: AskError? = await withUnsafeContinuation { continuation in
             guard isServing else { return continuation.resume(returning: notServing()) }
@@ -261,7 +278,7 @@ extension PartitionReplica {
             // Others may have run since: then no acknowledgement may come that calls it in.
             letNextIn()
         }
-        if let refusal { throw refusal }
+        if let refusal { throw meter.refused(refusal) }
         admission.arrived()
     }
 

@@ -210,7 +210,7 @@ extension PartitionReplica {
             partition: id, stores: core.stores, memstore: memstore, log: log, feed: feed,
             isShared: !environment.log.isExclusive, checkpoint: placed(former, bounds), node: environment.node,
             clock: environment.clock, random: RandomSource(environment.random),
-            limits: environment.limits, wasResumed: former != nil,
+            limits: environment.limits, wasResumed: former != nil, meter: meter,
             route: { Partitioner.partition(bytes: $0, of: partitions) },
             deliver: { effects.deliver($0, $1) })
     }

@@ -12,6 +12,7 @@ public actor PartitionReplica<P: Partition> {
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     @usableFromInline let core: PartitionCore<P>
+    @usableFromInline let meter = ReplicaMeter()
     @usableFromInline var state: StateStore?
     var machine = PartitionStateMachine() {
         didSet {
@@ -413,6 +414,15 @@ public actor PartitionReplica<P: Partition> {
             status.level = levelTime()
         }
         status.lease = lease?.expiry
+        status.commands = meter.counts.commands
+        status.queries = meter.counts.queries
         return status
+    }
+
+    /// What the replica is doing, holds, and has counted.
+    func figures() -> ReplicaFigures {
+        ReplicaFigures(
+            status: status(), counts: meter.counts, inFlightBytes: state?.pendingBytes ?? 0,
+            waiting: admission.waitingCount, size: memstore?.size ?? MemStoreSize())
     }
 }

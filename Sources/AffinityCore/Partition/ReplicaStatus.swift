@@ -52,4 +52,8 @@ public struct ReplicaStatus: Sendable {
     public var level: MonotonicTime?
     /// A master: when the lease ends under which it answers without asking the log.
     public var lease: MonotonicTime?
+    /// How many commands it has run since the process began.
+    public var commands: UInt64 = 0
+    /// How many queries it has run since the process began.
+    public var queries: UInt64 = 0
 }

@@ -37,6 +37,7 @@ final class HeldRequests: Sendable {
 
     /// How much there is of what waits.
     var count: Int { state.withLock { $0.count } }
+    var bytes: Int { state.withLock { $0.bytes } }
 
     /// To be asked for before a partition is looked at, and handed to `wait`: then no change in between is missed.
     func changes(_ partition: Int) -> UInt64 { state.withLock { $0.changes[partition] } }

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// Finds the master of a partition on whatever node it is, and asks again where that is safe.
 ///
 /// *Not applied* is asked again within the deadline, *unknown* only under an idempotency key. While a partition has no
@@ -11,6 +13,8 @@
     private let clock: any NodeClock
     let held: HeldRequests
     let sent: SentRequests
+    private let asked = Atomic<UInt64>(0)
+    private let failed = Atomic<UInt64>(0)
 
     /// The name of the requests between nodes that carry messages.
     static let requestType = "ask"
@@ -131,17 +135,27 @@
         }
         defer { if let number { sent.remove(number, path.partition.number) } }
         let peer = master.address
+        asked.wrappingAdd(1, ordering: .relaxed)
         let answered: [UInt8]
         do throws(PeerError) {
             answered = try await link.ask(
                 peer, Self.requestType, request.bytes, deadline: path.deadline, withdrawal: withdrawal)
-        } catch { throw Self.error(error, mayWrite) }
+        } catch {
+            failed.wrappingAdd(1, ordering: .relaxed)
+            throw Self.error(error, mayWrite)
+        }
         let answer: ForwardedAnswer
         do throws(CBORError) { answer = try ForwardedAnswer(bytes: answered) } catch {
             throw AskError(mayWrite ? .unknown : .notApplied, .failed, "the answer of \(peer) cannot be read: \(error)")
         }
         if let error = answer.error(PartitionID(keyspace: keyspace, number: request.partition)) { throw error }
         return answer
+    }
+
+    var figures: ForwardingFigures {
+        ForwardingFigures(
+            asked: asked.load(ordering: .relaxed), failed: failed.load(ordering: .relaxed), sent: sent.count,
+            held: held.count, heldBytes: held.bytes)
     }
 
     private static func error(_ error: PeerError, _ mayWrite: Bool) -> AskError {

@@ -107,6 +107,13 @@ public final class Service<P: Partition>: Sendable {
         return statuses
     }
 
+    /// What the replicas and the way to other nodes have counted, and hold.
+    package func figures() async -> ServiceFigures {
+        var figures = ServiceFigures(forwarding: router?.figures)
+        for replica in replicas { figures.replicas.append(await replica.figures()) }
+        return figures
+    }
+
     // MARK: - Asking
 
     /// Runs a command; returns its reply once what it wrote is durable.

@@ -97,6 +97,20 @@ public struct MemStoreWrite: Sendable {
     }
 }
 
+/// About how much a memstore holds, in all of its stores; `nil` for what its engine does not know.
+public struct MemStoreSize: Hashable, Sendable {
+    /// How many entries.
+    public var entries: Int?
+    /// The bytes of their keys and values, on disk where the engine keeps them there.
+    public var bytes: Int?
+
+    /// A size of that much.
+    public init(entries: Int? = nil, bytes: Int? = nil) {
+        self.entries = entries
+        self.bytes = bytes
+    }
+}
+
 /// The local engine behind the stores of one partition replica.
 ///
 /// **Contract.** One owner, the replica, calls it on the replica's executor; nothing is called concurrently with
@@ -123,6 +137,9 @@ public protocol MemStore: AnyObject {
     /// How many entries the store has. May cost a scan of it.
     func count(_ store: Int) throws(MemStoreError) -> Int
 
+    /// About how much it holds, without a scan.
+    var size: MemStoreSize { get }
+
     /// Takes the writes, in order, and the checkpoint: all or nothing.
     func commit(_ writes: [MemStoreWrite], checkpoint: [UInt8]) throws(MemStoreError)
 
@@ -136,6 +153,11 @@ public protocol MemStore: AnyObject {
 
     /// Releases everything. Nothing is called afterwards.
     nonisolated(nonsending) func close() async
+}
+
+extension MemStore {
+    /// Unknown, for engines that do not say.
+    public var size: MemStoreSize { MemStoreSize() }
 }
 
 /// Opens memstores of one kind. Every method can be called on any thread and blocks none.

@@ -52,7 +52,7 @@ extension StateStore {
         var repeats: UInt64?
         /// Whether it was told of something whose version was foretold. What repeats an outcome was not.
         var sawForetold: Bool
-        /// When its records were handed over; on a shared log only.
+        /// When its records were handed over; `never` if it has none.
         var sent: MonotonicTime
         var deadline: MonotonicTime
         var waiter: Waiter

@@ -79,6 +79,7 @@ extension StateStore {
         for control in decisions.controls { try takeControl(control.record, control.changelog) }
         if applied.log == 0 { applied.log = number }
         try memstore.commit(decisions.writes, checkpoint: applied.bytes)
+        meter.counts.changes &+= UInt64(decisions.writes.count)
         position = applied.position
         if isFar {
             feed.skip(applied, position)

@@ -15,22 +15,22 @@ extension StateStore {
         for place in 0..<pending.count where pending[place].deadline <= time {
             let waiter = pending[place].waiter
             pending[place].waiter = .nobody
-            waiter.release(failed(pending[place].lost, .deadline, "the deadline passed before the log acknowledged"))
+            fail(waiter, pending[place].lost, .deadline, "the deadline passed before the log acknowledged")
         }
         let late = positionWaiters.filter { $0.deadline <= time }
         guard !late.isEmpty else { return }
         positionWaiters.removeAll { $0.deadline <= time }
         for waiting in late {
-            waiting.waiter.release(failed(.notApplied, .deadline, "the replica has not come to the position asked for"))
+            fail(waiting.waiter, .notApplied, .deadline, "the replica has not come to the position asked for")
         }
     }
 
     /// Ends the mastership: nothing that is on its way is waited for any longer (W5).
     func abandon(_ reason: String) {
         while let command = pending.popFirst() {
-            command.waiter.release(failed(command.lost, .notReady, reason))
+            fail(command.waiter, command.lost, .notReady, reason)
         }
-        for waiting in positionWaiters { waiting.waiter.release(failed(.notApplied, .notReady, reason)) }
+        for waiting in positionWaiters { fail(waiting.waiter, .notApplied, .notReady, reason) }
         positionWaiters.removeAll()
         for index in overlays.indices { overlays[index].removeAll() }
         pendingBytes = 0
@@ -41,8 +41,8 @@ extension StateStore {
         for position: Position, deadline: MonotonicTime, _ continuation: UnsafeContinuation<Settlement, Never>
     ) {
         guard positionWaiters.count < limits.waiting else {
-            return continuation.resume(
-                returning: failed(.notApplied, .overloaded, "too many queries wait for a position"))
+            return fail(
+                .continuation(continuation), .notApplied, .overloaded, "too many queries wait for a position")
         }
         positionWaiters.append((position, deadline, .continuation(continuation)))
     }
@@ -55,7 +55,13 @@ extension StateStore {
         for waiting in reached { waiting.waiter.release(Settlement(position: position)) }
     }
 
-    func failed(_ outcome: AskError.Outcome, _ code: AskError.Code, _ reason: String) -> Settlement {
+    func fail(_ waiter: Waiter, _ outcome: AskError.Outcome, _ code: AskError.Code, _ reason: String) {
+        let settlement = failed(outcome, code, reason)
+        if waiter.isCaller, let failure = settlement.failure { _ = meter.refused(failure) }
+        waiter.release(settlement)
+    }
+
+    private func failed(_ outcome: AskError.Outcome, _ code: AskError.Code, _ reason: String) -> Settlement {
         Settlement(
             position: position,
             failure: AskError(outcome, code, reason, reached: AskError.Reached(partition, position)))

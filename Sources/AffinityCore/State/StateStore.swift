@@ -48,6 +48,8 @@
     /// Whether others may write to the log too: then its rules for gaps, claims and unsettled keys are needed.
     let isShared: Bool
     let node: NodeID
+    /// What is counted on the way.
+    let meter: ReplicaMeter
     /// Whether the memstore held something when it was opened.
     let wasResumed: Bool
     /// Whether it has been at the end of its log.
@@ -97,8 +99,9 @@
 
     init(
         partition: PartitionID, stores: [AnyStore], memstore: any MemStore, log: any PartitionLog,
-        feed: ChangeFeed, isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock, random: RandomSource,
-        limits: StateLimits, wasResumed: Bool, route: @escaping ([UInt8]) -> Int,
+        feed: ChangeFeed, isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock,
+        random: RandomSource, limits: StateLimits, wasResumed: Bool, meter: ReplicaMeter = ReplicaMeter(),
+        route: @escaping ([UInt8]) -> Int,
         deliver: @escaping ([any Event], [EffectWork]) -> Void
     ) {
         self.partition = partition
@@ -111,6 +114,7 @@
         self.clock = clock
         self.random = random
         self.limits = limits
+        self.meter = meter
         self.route = route
         self.deliver = deliver
         self.wasResumed = wasResumed
@@ -192,7 +196,7 @@
         let command = Pending(
             writes: writes, unacknowledged: writes.count, number: number, covers: acknowledged, bytes: open.bytes,
             last: open.last, repeats: open.repeats, sawForetold: open.sawForetold,
-            sent: isShared ? clock.monotonic : .never, deadline: deadline,
+            sent: writes.isEmpty ? .never : clock.monotonic, deadline: deadline,
             waiter: waiter, events: open.takeEvents(), effects: open.takeEffects(), lost: lost)
         let arrival = pending.nextNumber
         pendingBytes += open.bytes
@@ -201,6 +205,8 @@
         if writes.isEmpty {
             settle()
         } else {
+            meter.counts.records &+= UInt64(writes.count)
+            meter.counts.recordBytes &+= UInt64(command.bytes)
             for (place, write) in writes.enumerated() { awaited[write.store].append((arrival, place)) }
             log.append(records(of: writes, number, traceparent))
         }
@@ -308,7 +314,9 @@
         batch.next.epoch = epoch
         mark(&batch.next, count)
         if isShared { batch.next.note(unsettled) }
+        let begin = clock.monotonic
         try memstore.commit(batch.writes, checkpoint: batch.next.bytes)
+        countApplied(count, batch.writes.count, since: begin)
         let former = applied
         (applied, position) = (batch.next, batch.next.position)
         dropFromOverlay(count)
@@ -329,6 +337,17 @@
         }
     }
 
+    /// - Parameters:
+    ///   - commands: how many at the head of the queue the batch was of.
+    ///   - begin: when the log had acknowledged them all.
+    private func countApplied(_ commands: Int, _ changes: Int, since begin: MonotonicTime) {
+        meter.counts.applied.add(nanoseconds: clock.monotonic.nanoseconds &- begin.nanoseconds)
+        meter.counts.changes &+= UInt64(changes)
+        for place in 0..<commands where !pending[place].writes.isEmpty {
+            meter.counts.acknowledged.add(nanoseconds: begin.nanoseconds &- pending[place].sent.nanoseconds)
+        }
+    }
+
     private func dropFromOverlay(_ count: Int) {
         for place in 0..<count {
             let arrival = pending.firstNumber + UInt64(place)
@@ -344,7 +363,7 @@
             guard let command = pending.popFirst() else { return }
             pendingBytes -= command.bytes
             if let failure {
-                command.waiter.release(failed(.unknown, .failed, failure))
+                fail(command.waiter, .unknown, .failed, failure)
             } else {
                 var settlement = Settlement(position: position, version: command.version)
                 settlement.isEmpty = command.writes.isEmpty

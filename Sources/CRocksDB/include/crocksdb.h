@@ -119,6 +119,34 @@ crocks_status crocks_compact(crocks_db *db, crocks_bytes from, crocks_bytes to) 
 // A property of the database; NULL if there is none of that name. Made by malloc, the caller's.
 char *crocks_property(crocks_db *db, const char *name) CROCKS_NOEXCEPT;
 
+// What a database holds, and what it has done since it was opened.
+typedef struct {
+    uint64_t entries;
+    uint64_t live_bytes;
+    uint64_t file_bytes;
+    uint64_t memtable_bytes;
+    uint64_t waiting_memtables;
+    uint64_t pending_compaction_bytes;
+    uint64_t running_flushes;
+    uint64_t running_compactions;
+    // 1 while no write is taken.
+    uint64_t stopped;
+    // Flushes and compactions together.
+    uint64_t compactions;
+    double compaction_seconds;
+    double compaction_read_bytes;
+    double compaction_written_bytes;
+    // How often writers were held up: slowed down, or stopped.
+    uint64_t slowdowns;
+    uint64_t stops;
+    double stalled_seconds;
+} crocks_figures;
+
+// False if the database is closed.
+bool crocks_get_figures(crocks_db *db, crocks_figures *figures) CROCKS_NOEXCEPT;
+// About how many entries there are, and the bytes of those that are not replaced; cheap. False if it is closed.
+bool crocks_get_size(crocks_db *db, uint64_t *entries, uint64_t *bytes) CROCKS_NOEXCEPT;
+
 // Looks for damage in the write-ahead logs of a database that is not open, and changes nothing.
 //
 // A write that a crash tore is an incomplete record with nothing valid behind it. It is reported by `torn_bytes` and

@@ -1,6 +1,6 @@
 package import AffinityCore
 package import AffinityNet
-internal import AffinityObservability
+package import AffinityObservability
 
 /// The node's outer face over HTTP: finds the route of a request, runs its handler, answers.
 ///
@@ -9,6 +9,9 @@ internal import AffinityObservability
 public final class HTTPGateway: Sendable {
     private let router: Router
     private let middleware: [Middleware]
+    private let meters: [RouteMeter]
+    /// For all requests without a route: whoever asks for many paths must not make many numbers.
+    private let unrouted = RouteMeter(method: "", route: "")
 
     /// Declares a gateway.
     ///
@@ -19,6 +22,7 @@ public final class HTTPGateway: Sendable {
         if !routes.mistakes.isEmpty { throw GatewayError(mistakes: routes.mistakes) }
         router = routes.router.frozen
         middleware = routes.middleware
+        meters = routes.routes.map(\.meter) + [unrouted]
     }
 
     /// What the HTTP server calls for each request.
@@ -32,26 +36,36 @@ public final class HTTPGateway: Sendable {
         return { http in
             let received = context.clock.monotonic
             do throws(HTTPError) {
-                let (request, respond) = try self.route(http, context, received)
-                return await self.run(request, respond, middleware[...]).http
+                let (request, respond, meter) = try self.route(http, context, received)
+                let response = await self.run(request, respond, middleware[...])
+                meter.count(response.status, from: received, to: context.clock.monotonic)
+                return response.http
             } catch {
                 // Middleware sees what has no route too.
                 let request = Request(unrouted: http, context, received)
-                return await self.run(request, { _ in throw error }, middleware[...]).http
+                let response = await self.run(request, { _ in throw error }, middleware[...])
+                self.unrouted.count(response.status, from: received, to: context.clock.monotonic)
+                return response.http
             }
         }
     }
+
+    /// What was counted of the requests.
+    ///
+    /// - Parameter listener: what tells this gateway from others of the node.
+    package func families(_ listener: String) -> [MetricFamily] { RouteMeter.families(meters, listener) }
 
     /// Finds what answers a request.
     ///
     /// - Throws: 400 for a target that cannot be read, 404 and 405.
     private func route(
         _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
-    ) throws(HTTPError) -> (Request, Responder) {
+    ) throws(HTTPError) -> (Request, Responder, RouteMeter) {
         let method = http.method.rawValue
         if method == "OPTIONS", http.target == "*" {
             return (
-                Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
+                Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
+                unrouted
             )
         }
         let target = try Target(http.targetBytes)
@@ -60,14 +74,16 @@ public final class HTTPGateway: Sendable {
             throw HTTPError(404, "there is nothing at this path")
         }
         guard let route = node.methods[method] ?? (method == "HEAD" ? node.methods["GET"] : nil) else {
-            if method == "OPTIONS" { return (Request(unrouted: http, context, received), Self.allow(node.allowed)) }
+            if method == "OPTIONS" {
+                return (Request(unrouted: http, context, received), Self.allow(node.allowed), unrouted)
+            }
             throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
         }
         let query = try QueryItems(target.query, names: route.query)
         let request = Request(
             method: method, target: target, parameters: (route.parameters, values), query: query, http: http,
             context: context, received: received)
-        return (request, route.respond)
+        return (request, route.respond, route.meter)
     }
 
     private static func allow(_ methods: String) -> Responder {

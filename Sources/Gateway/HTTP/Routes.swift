@@ -19,6 +19,7 @@ public typealias Middleware =
 /// path and method) are found when the gateway is made.
 public final class Routes {
     let router = RouteNode()
+    private(set) var routes: [Route] = []
     private(set) var middleware: [Middleware] = []
     private(set) var mistakes: [String] = []
 
@@ -48,7 +49,8 @@ public final class Routes {
         if method.isEmpty || !method.utf8.allSatisfy({ (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }) {
             mistakes.append("\(path): \"\(method)\" is no method")
         }
-        let route = Route(parameters: names, query: query, respond: handler)
+        let route = Route(method, path, parameters: names, query: query, respond: handler)
+        routes.append(route)
         if !router.insert(segments[...], method, route) { mistakes.append("\(method) \(path) is declared twice") }
     }
 }
@@ -58,8 +60,10 @@ final class Route: Sendable {
     let parameters: [String]
     let query: [String]
     let respond: Responder
+    let meter: RouteMeter
 
-    init(parameters: [String], query: [String], respond: @escaping Responder) {
+    init(_ method: String, _ path: String, parameters: [String], query: [String], respond: @escaping Responder) {
+        meter = RouteMeter(method: method, route: path)
         self.parameters = parameters
         self.query = query
         self.respond = respond

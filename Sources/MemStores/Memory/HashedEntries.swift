@@ -8,6 +8,8 @@ internal import AffinityCore
 struct HashedEntries {
     private var parts: [[[UInt8]: StoredEntry]] = []
     private(set) var count = 0
+    /// The bytes of all keys and values.
+    private(set) var bytes = 0
 
     private static let partCount = 256
     /// Below this, one part is enough; the others are made when it is reached.
@@ -20,7 +22,9 @@ struct HashedEntries {
     /// Puts `entry` under `key`; returns whether the key is new.
     mutating func set(_ key: [UInt8], _ entry: StoredEntry) -> Bool {
         if parts.isEmpty { parts = [[:]] }
-        let isNew = parts[part(of: key)].updateValue(entry, forKey: key) == nil
+        let old = parts[part(of: key)].updateValue(entry, forKey: key)
+        bytes += entry.value.count - (old?.value.count ?? -key.count)
+        let isNew = old == nil
         if isNew {
             count += 1
             if parts.count == 1 && count > Self.smallCount { spread() }
@@ -30,8 +34,9 @@ struct HashedEntries {
 
     /// Takes the entry under `key` out; returns whether there was one.
     mutating func remove(_ key: [UInt8]) -> Bool {
-        guard !parts.isEmpty, parts[part(of: key)].removeValue(forKey: key) != nil else { return false }
+        guard !parts.isEmpty, let old = parts[part(of: key)].removeValue(forKey: key) else { return false }
         count -= 1
+        bytes -= key.count + old.value.count
         if count == 0 { parts = [] }
         return true
     }

@@ -63,6 +63,12 @@ public final class MemoryMemStore: MemStore {
     /// How many entries the store has, without a scan.
     public func count(_ store: Int) throws(MemStoreError) -> Int { stores[store].entries.count }
 
+    /// How many entries there are, and the bytes of their keys and values.
+    public var size: MemStoreSize {
+        MemStoreSize(
+            entries: stores.reduce(0) { $0 + $1.entries.count }, bytes: stores.reduce(0) { $0 + $1.entries.bytes })
+    }
+
     /// Takes the writes and the checkpoint.
     public func commit(_ writes: [MemStoreWrite], checkpoint: [UInt8]) throws(MemStoreError) {
         for write in writes {

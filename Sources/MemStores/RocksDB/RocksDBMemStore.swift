@@ -78,6 +78,12 @@ final class RocksDBMemStore: MemStore {
         }
     }
 
+    /// About how many entries there are, and their bytes in files and memory.
+    var size: MemStoreSize {
+        let size = database.size
+        return MemStoreSize(entries: size.entries, bytes: size.bytes)
+    }
+
     func commit(_ writes: [MemStoreWrite], checkpoint: [UInt8]) throws(MemStoreError) {
         batch.clear()
         var header: [UInt8] = []

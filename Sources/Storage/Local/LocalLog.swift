@@ -148,6 +148,9 @@ public final class LocalLog: ChangeLog {
         }
     }
 
+    /// How long the syncs took so far.
+    package var syncs: DurationCounts { writer.syncs }
+
     // MARK: - ChangeLog
 
     /// Opens the changelogs of a partition, makes those that are missing; a former use of them ends.
@@ -215,6 +218,7 @@ public final class LocalLog: ChangeLog {
         }
         try note?.check(folder.sizes(databaseName), in: path)
         var options = RocksDBOptions()
+        options.group = "log"
         options.bloomBits = 0
         options.writeBufferBytes = configuration.writeBufferBytes
         options.fileBytes = 64 << 20

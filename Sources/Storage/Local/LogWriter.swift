@@ -45,6 +45,7 @@ final class LogWriter: Sendable {
     }
 
     private let state: Mutex<State>
+    private let synced = Mutex(DurationCounts())
     private let wakeUp = Semaphore()
     private let maxRecordBytes: Int
     private let clock: any NodeClock
@@ -115,6 +116,9 @@ final class LogWriter: Sendable {
     /// Why nothing can be written; `nil` if it can.
     var failure: LogError? { state.withLock { $0.failure } }
 
+    /// How long writing and syncing a batch took so far.
+    var syncs: DurationCounts { synced.withLock { $0 } }
+
     /// Takes the database away before it is closed: appends fail with `error` until there is another.
     func takeDatabase(_ error: LogError) -> RocksDB? {
         state.withLock { state in
@@ -183,7 +187,10 @@ final class LogWriter: Sendable {
         for (stream, end) in ends { batch.put(LogSchema.endKey(stream.id), LogSchema.bytes(end.rawValue)) }
         do {
             guard let database else { throw LogError(.io, "the log is being opened again") }
+            let begin = clock.monotonic
             try database.write(batch, sync: true)
+            let end = clock.monotonic
+            synced.withLock { $0.add(nanoseconds: end.nanoseconds &- begin.nanoseconds) }
             for (stream, end) in ends { stream.advance(to: end) }
             return nil
         } catch {
