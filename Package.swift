@@ -36,6 +36,7 @@ let package = Package(
         .systemLibrary(name: "CYaml", path: "Sources/CYaml"),
         .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
         .systemLibrary(name: "CZooKeeper", path: "Sources/CZooKeeper"),
+        .systemLibrary(name: "CLinux", path: "Sources/CLinux"),
         .target(
             name: "CRocksDB", path: "Sources/CRocksDB",
             linkerSettings: [.linkedLibrary("rocksdb"), .linkedLibrary("pthread")]),
@@ -77,7 +78,12 @@ let package = Package(
             "AffinityTesting", path: "AffinityTesting",
             ["AffinityCore", "AffinityMemStores", "AffinityThreads", "AffinityGateway", "AffinityNet"]),
 
-        program("affinity", path: "Sources/affinity-cli", []),
+        program(
+            "affinity", path: "Sources/affinity-cli",
+            [
+                "Affinity", "AffinityCore", "AffinityConfiguration", "AffinityGateway", "AffinityObservability",
+                "AffinityLocalLog", "AffinityKafka", "AffinityNet", "AffinityRocksDB", "CLinux",
+            ]),
         program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),
         program("Counter", path: "Examples/Counter", ["Affinity", "AffinityCore"]),
         program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),

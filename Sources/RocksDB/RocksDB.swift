@@ -29,7 +29,8 @@ public final class RocksDB: Sendable {
     ///
     /// - Throws: `busy` if it is open elsewhere, `corrupt` if it is damaged, `full`, `io`, or `invalid`.
     public init(path: String, options: RocksDBOptions = .init(), shared: RocksDBShared) throws(RocksDBError) {
-        tornTail = try Self.checkWAL(path)
+        // Of a log that is being written, the check would see a part of what RocksDB then reads.
+        tornTail = options.isReadOnly ? nil : try Self.checkWAL(path)
         self.path = path
         handle = try Handle(path: path, options: options, shared: shared)
     }
@@ -142,6 +143,13 @@ public final class RocksDB: Sendable {
     /// A property by RocksDB's name, such as `rocksdb.stats`; `nil` if there is none.
     public func property(_ name: String) -> String? {
         guard let text = crocks_property(handle.pointer, name) else { return nil }
+        defer { crocks_free(text) }
+        return String(cString: text)
+    }
+
+    /// The version of the library: `7.8.3`.
+    package static var libraryVersion: String {
+        guard let text = crocks_version() else { return "unknown" }
         defer { crocks_free(text) }
         return String(cString: text)
     }
