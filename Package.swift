@@ -153,6 +153,8 @@ let package = Package(
                 "AffinityThreads", "CZooKeeper",
             ]),
         tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        // What the guides show, and that they show nothing else.
+        tests("GuideTests", ["Affinity", "AffinityTesting"]),
         tests(
             "IntegrationTests",
             [
