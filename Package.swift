@@ -37,6 +37,7 @@ let package = Package(
         .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
         .systemLibrary(name: "CZooKeeper", path: "Sources/CZooKeeper"),
         .systemLibrary(name: "CSched", path: "Sources/CSched"),
+        .systemLibrary(name: "CLinux", path: "Sources/CLinux"),
         .target(
             name: "CRocksDB", path: "Sources/CRocksDB",
             linkerSettings: [.linkedLibrary("rocksdb"), .linkedLibrary("pthread")]),
@@ -78,7 +79,12 @@ let package = Package(
             "AffinityTesting", path: "AffinityTesting",
             ["AffinityCore", "AffinityMemStores", "AffinityThreads", "AffinityGateway", "AffinityNet"]),
 
-        program("affinity", path: "Sources/affinity-cli", []),
+        program(
+            "affinity", path: "Sources/affinity-cli",
+            [
+                "Affinity", "AffinityCore", "AffinityConfiguration", "AffinityGateway", "AffinityObservability",
+                "AffinityLocalLog", "AffinityKafka", "AffinityNet", "AffinityRocksDB", "CLinux",
+            ]),
         program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),
         program("Counter", path: "Examples/Counter", ["Affinity", "AffinityCore"]),
         program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),
@@ -148,6 +154,8 @@ let package = Package(
                 "AffinityThreads", "CZooKeeper",
             ]),
         tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        // What the guides show, and that they show nothing else.
+        tests("GuideTests", ["Affinity", "AffinityTesting"]),
         tests(
             "IntegrationTests",
             [

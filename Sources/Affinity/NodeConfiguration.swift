@@ -246,7 +246,10 @@ public struct KeyspaceConfiguration: Sendable {
 
     /// Reads the keys.
     ///
-    /// - Parameter body: how long a request body may be; records may be somewhat longer.
+    /// - Parameters:
+    ///   - name: the keyspace's.
+    ///   - reader: of all keys.
+    ///   - body: how long a request body may be; records may be somewhat longer.
     public init(_ name: String, _ reader: ConfigurationReader, body: Int) {
         let keyspace = reader.group("keyspaces").group(name)
         partitions = keyspace.integer(

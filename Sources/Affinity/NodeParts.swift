@@ -120,7 +120,7 @@ final class NodeParts: Sendable {
         var linking = PeerLinkConfiguration(
             system: settings.system, node: settings.id,
             secret: settings.zookeeper.secret.map { Array($0.reveal().utf8) })
-        linking.frameLimit = Self.maxRecordBytes(settings) + (16 << 10)
+        linking.frameLimit = settings.maxRecordBytes + (16 << 10)
         let link = try TCPPeerLink(group: loops, configuration: linking, clock: clock, report: log.reporter)
         self.link.set(link)
         services.serve(link)
@@ -160,7 +160,7 @@ final class NodeParts: Sendable {
         configuration.compactionLag = settings.log.compactionLag
         configuration.deleteRetention = settings.log.deleteRetention
         configuration.compactionInterval = settings.log.compactionInterval
-        configuration.maxRecordBytes = Self.maxRecordBytes(settings)
+        configuration.maxRecordBytes = settings.maxRecordBytes
         let changelog = try await LocalLog.open(
             folder: "\(settings.data)/log", configuration: configuration, shared: rocksdb, clock: clock,
             pool: pool.blocking, report: log.reporter)
@@ -175,24 +175,10 @@ final class NodeParts: Sendable {
         _ settings: NodeConfiguration, _ keyspaces: [(name: String, partitions: Int)], _ log: Log
     ) async throws {
         let partitions = Dictionary(keyspaces.map { ($0.name, $0.partitions) }) { first, _ in first }
-        var configuration = KafkaLogConfiguration(
-            system: settings.system, brokers: settings.kafka.brokers.joined(separator: ","), partitions: partitions)
-        configuration.replication = settings.kafka.replication
-        configuration.createsTopics = settings.kafka.createsTopics
-        configuration.poll = settings.kafka.poll
-        configuration.linger = settings.kafka.linger
-        configuration.maxMessageBytes = Self.maxRecordBytes(settings)
-        configuration.compactionLag = settings.log.compactionLag
-        configuration.deleteRetention = settings.log.deleteRetention
-        configuration.properties = settings.kafka.properties.mapValues { $0.reveal() }
+        let configuration = settings.kafkaLog(partitions: partitions)
         let changelog = try await KafkaLog.open(configuration, clock: clock, pool: pool.blocking, report: log.reporter)
         opened.withLock { $0.closeLog = { await changelog.close() } }
         self.changelog.set(changelog)
-    }
-
-    /// Beyond what partitions allow, with room for headers: what the log refuses ends a mastership.
-    private static func maxRecordBytes(_ settings: NodeConfiguration) -> Int {
-        settings.gateway.server.bodyLimit + (128 << 10)
     }
 
     func close(_ log: Log) async {

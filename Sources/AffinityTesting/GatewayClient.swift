@@ -15,6 +15,7 @@ public struct GatewayClient: Sendable {
     /// A client of a gateway.
     ///
     /// - Parameters:
+    ///   - gateway: whose routes answer.
     ///   - clock: what the deadlines of requests count on: that of the services behind the routes.
     ///   - deadline: how long a request may take that says nothing of it.
     ///   - report: gets what the gateway reports.
@@ -25,7 +26,11 @@ public struct GatewayClient: Sendable {
 
     /// Sends a request; 400 if no server would take it for one.
     ///
-    /// - Parameter headers: besides `Host` and `Content-Length`.
+    /// - Parameters:
+    ///   - method: `GET`, and so on.
+    ///   - target: path and query.
+    ///   - headers: besides `Host` and `Content-Length`.
+    ///   - body: none if it is empty.
     public nonisolated(nonsending) func ask(
         _ method: String, _ target: String, headers: [(name: String, value: String)] = [], body: [UInt8] = []
     ) async -> Response {

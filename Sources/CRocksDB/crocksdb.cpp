@@ -8,12 +8,14 @@
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
+#include <rocksdb/version.h>
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -110,7 +112,8 @@ Options options_of(const crocks_options &wanted, crocks_shared *shared) {
     options.write_buffer_manager = shared->buffers;
     options.write_buffer_size = wanted.write_buffer_bytes;
     options.max_write_buffer_number = 3;
-    options.max_open_files = wanted.max_open_files;
+    // Files that are all open stay readable when another process deletes them.
+    options.max_open_files = wanted.read_only ? -1 : wanted.max_open_files;
     options.max_background_jobs = wanted.background_jobs;
     options.target_file_size_base = wanted.file_bytes;
     options.max_bytes_for_level_base = wanted.file_bytes * 4;
@@ -153,6 +156,14 @@ Options options_of(const crocks_options &wanted, crocks_shared *shared) {
 
 void crocks_free(void *memory) noexcept { free(memory); }
 
+char *crocks_version(void) noexcept {
+    try {
+        return strdup(GetRocksVersionAsString().c_str());
+    } catch (...) {
+        return nullptr;
+    }
+}
+
 // MARK: - Shared memory
 
 crocks_shared *crocks_shared_create(size_t cache_bytes, size_t write_buffer_bytes) noexcept {
@@ -181,7 +192,9 @@ crocks_db *crocks_open(const char *path, crocks_options wanted, crocks_shared *s
     *status = guarded([&]() -> crocks_status {
         auto opened = std::make_unique<crocks_db>();
         DB *db = nullptr;
-        const Status outcome = DB::Open(options_of(wanted, shared), path, &db);
+        const Options options = options_of(wanted, shared);
+        const Status outcome =
+            wanted.read_only ? DB::OpenForReadOnly(options, path, &db) : DB::Open(options, path, &db);
         opened->db.reset(db);
         if (!outcome.ok()) return status_of(outcome);
         result = opened.release();

@@ -30,6 +30,19 @@ public struct ConfigurationReader: Sendable {
     /// Whether anybody gave the key a value; a default does not count.
     public func isGiven(_ key: String) -> Bool { !configuration.layers.given(fullName(key)).isEmpty }
 
+    /// The names directly below this reader's prefix that the file or the command line has something under, in order:
+    /// for groups whose names are made up by whoever configures them.
+    public func givenNames() -> [String] {
+        let layers = configuration.layers
+        let start = prefix.isEmpty ? "" : "\(prefix)."
+        var names: Set<String> = []
+        let keys = Array(layers.file.given.keys) + Array(layers.arguments.given.keys) + Array(layers.program.keys)
+        for key in keys where key.hasPrefix(start) {
+            names.formUnion(key.dropFirst(start.count).split(separator: ".").prefix(1).map(String.init))
+        }
+        return names.sorted()
+    }
+
     /// Reports a value that is good by itself but not together with others.
     ///
     /// - Parameters:

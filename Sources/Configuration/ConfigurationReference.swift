@@ -63,7 +63,8 @@ public struct ConfigurationReference: Sendable {
                 ]
             }
             let cells = [
-                "`\(key.name)`", key.type, key.defaultValue.map { "`\($0)`" } ?? "–", key.limits ?? "–",
+                "`\(key.name)`", key.type, key.defaultValue.map { $0.isEmpty ? "empty" : "`\($0)`" } ?? "–",
+                key.limits ?? "–",
                 key.documentation,
             ]
             lines.append("| " + cells.map(Self.cell).joined(separator: " | ") + " |")

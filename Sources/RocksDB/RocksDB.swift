@@ -31,7 +31,8 @@ public final class RocksDB: Sendable {
     ///
     /// - Throws: `busy` if it is open elsewhere, `corrupt` if it is damaged, `full`, `io`, or `invalid`.
     public init(path: String, options: RocksDBOptions = .init(), shared: RocksDBShared) throws(RocksDBError) {
-        tornTail = try Self.checkWAL(path)
+        // Of a log that is being written, the check would see a part of what RocksDB then reads.
+        tornTail = options.isReadOnly ? nil : try Self.checkWAL(path)
         self.path = path
         self.shared = shared
         group = options.group
@@ -166,6 +167,13 @@ public final class RocksDB: Sendable {
         var figures = crocks_figures()
         _ = crocks_get_figures(handle.pointer, &figures)
         return RocksDBFigures(figures)
+    }
+
+    /// The version of the library: `7.8.3`.
+    package static var libraryVersion: String {
+        guard let text = crocks_version() else { return "unknown" }
+        defer { crocks_free(text) }
+        return String(cString: text)
     }
 
     private func check(_ status: crocks_status, _ place: String? = nil) throws(RocksDBError) {

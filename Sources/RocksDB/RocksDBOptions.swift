@@ -12,6 +12,9 @@ public struct RocksDBOptions: Sendable {
 
     /// Whether a database is made where there is none.
     public var createsMissing = true
+    /// Whether the database is only read, which it may be while another process writes to it: it is seen as it was when
+    /// it was opened, nothing is locked or changed, and all of its files are kept open.
+    public var isReadOnly = false
     /// Whether blocks are compressed (LZ4, if this RocksDB has it).
     public var compresses = true
     /// Bits a key of the bloom filter that answers for absent keys; 0 for none.
@@ -42,7 +45,8 @@ public struct RocksDBOptions: Sendable {
 
     var c: crocks_options {
         crocks_options(
-            create: createsMissing, compress: compresses, bloom_bits: Int32(bloomBits),
+            create: createsMissing && !isReadOnly, read_only: isReadOnly, compress: compresses,
+            bloom_bits: Int32(bloomBits),
             max_open_files: Int32(maxOpenFiles), write_buffer_bytes: writeBufferBytes, file_bytes: fileBytes,
             max_wal_bytes: maxWALBytes, background_jobs: Int32(backgroundJobs),
             wal_recovery: walRecovery == .absolute ? crocks_wal_absolute : crocks_wal_tail,

@@ -3,6 +3,17 @@ import FoundationEssentials
 import Testing
 
 @Suite struct PrecedenceTests {
+    @Test func namesOfAGroupAreThoseThatSomebodyGave() throws {
+        let configuration = Configuration.load(
+            yaml: "keyspaces: { kv: { partitions: 2 }, empty: {}, b.partitions: 1 }\nother: { x: 1 }",
+            arguments: ["--keyspaces.a.partitions", "3", "--keyspaces.kv.partitions=4"],
+            environment: ["AFFINITY_KEYSPACES_C_PARTITIONS": "5"])
+        #expect(configuration.reader.group("keyspaces").givenNames() == ["a", "b", "empty", "kv"])
+        #expect(configuration.reader.givenNames() == ["keyspaces", "other"])
+        #expect(configuration.reader.group("nothing").givenNames().isEmpty)
+        #expect(Configuration(["keyspaces.kv.partitions": "1"]).reader.group("keyspaces").givenNames() == ["kv"])
+    }
+
     @Test func nothingGivenReadsDefaults() {
         let (values, mistakes) = example()
         #expect(mistakes.isEmpty)

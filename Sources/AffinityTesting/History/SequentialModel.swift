@@ -16,14 +16,14 @@ public protocol SequentialModel: Sendable {
 
     /// The state after `input` was carried out in `state` and answered with `reply`; `nil` if that cannot be.
     ///
-    /// - Parameter reply: `nil` if the answer is not known: then what counts is that it had an effect.
+    /// `reply` is `nil` if the answer is not known: then what counts is that it had an effect.
     func apply(_ input: Input, _ reply: Reply?, to state: State) -> State?
 
     // MARK: - What saves work
 
     /// Whether `input` changes nothing if that is the reply: then it is carried out as soon as it fits.
     ///
-    /// - Parameter reply: `nil` if the answer is not known.
+    /// `reply` is `nil` if the answer is not known.
     func isRead(_ input: Input, _ reply: Reply?) -> Bool
 
     /// Whether `input` may still be answered with `reply` in `state` or later, whatever is carried out before.

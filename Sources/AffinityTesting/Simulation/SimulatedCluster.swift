@@ -136,7 +136,9 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
 
     /// Kills a node's process.
     ///
-    /// - Parameter losesDisk: whether its disk is gone as well.
+    /// - Parameters:
+    ///   - node: its name.
+    ///   - losesDisk: whether its disk is gone as well.
     public func crash(_ node: String, losesDisk: Bool = false) {
         simulation.say("crash \(node)\(losesDisk ? " without its disk" : "")")
         self[node].crash()
@@ -196,7 +198,10 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     ///
     /// What is held back of a process that dies, or of a producer that fails, is still on its way.
     ///
-    /// - Parameter changelog: of which changelogs; `nil` for all.
+    /// - Parameters:
+    ///   - traffic: which way.
+    ///   - node: whose process.
+    ///   - changelog: of which changelogs; `nil` for all.
     public func hold(_ traffic: LogTraffic, of node: String, changelog: String? = nil) {
         simulation.say("\(traffic) of \(node) are held back")
         self[node].running?.log.producer.hold(traffic, of: changelog)
@@ -272,7 +277,11 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
 
     /// Writes a record as somebody else does who knows nothing of masters.
     ///
-    /// - Parameter isOpen: whether it belongs to a transaction that has yet to end (`SimulatedLog.endForeign`).
+    /// - Parameters:
+    ///   - key: what routes it, too.
+    ///   - value: `nil` for a removal.
+    ///   - store: whose changelog it goes to.
+    ///   - isOpen: whether it belongs to a transaction that has yet to end (`SimulatedLog.endForeign`).
     public func writeForeign(_ key: String, _ value: [UInt8]?, to store: String, isOpen: Bool = false) {
         let record = Record(key: Array(key.utf8), value: value, headers: RecordHeaders())
         let partition = PartitionID(

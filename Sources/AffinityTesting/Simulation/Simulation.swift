@@ -40,7 +40,9 @@ public final class Simulation: @unchecked Sendable {
 
     /// A simulation in which nothing has happened.
     ///
-    /// - Parameter latency: what every way takes; `nil` leaves that, what runs first and what goes together to chance.
+    /// - Parameters:
+    ///   - seed: what everything that is left to chance follows from.
+    ///   - latency: what every way takes; `nil` leaves that, what runs first and what goes together to chance.
     public init(seed: UInt64, latency: Duration? = nil) {
         self.seed = seed
         self.latency = latency

@@ -112,7 +112,9 @@ public final class InMemoryTree: CoordinationTree {
 
     /// The answers to the next `count` commits get lost, so that they are `.unknown`.
     ///
-    /// - Parameter areDone: whether the changes are made nevertheless, if they fit.
+    /// - Parameters:
+    ///   - count: how many.
+    ///   - areDone: whether the changes are made nevertheless, if they fit.
     public func loseAnswers(_ count: Int, areDone: Bool) {
         server.withLock { $0.lostAnswers = (count, areDone) }
     }

@@ -54,6 +54,8 @@ typedef enum {
 
 typedef struct {
     bool create;
+    // Opens for reading alone, without a lock: another process may have it open for writing.
+    bool read_only;
     bool compress;
     // A bloom filter of this many bits a key; 0 for none.
     int bloom_bits;
@@ -152,6 +154,9 @@ bool crocks_get_size(crocks_db *db, uint64_t *entries, uint64_t *bytes) CROCKS_N
 // A write that a crash tore is an incomplete record with nothing valid behind it. It is reported by `torn_bytes` and
 // `torn_file` (malloc, the caller's). Everything else that is not as it was written is crocks_corrupt.
 crocks_status crocks_check_wal(const char *path, uint64_t *torn_bytes, char **torn_file) CROCKS_NOEXCEPT;
+
+// The version of the library that is linked. Made by malloc, the caller's.
+char *crocks_version(void) CROCKS_NOEXCEPT;
 
 // Frees what was made by malloc for the caller. NULL is allowed.
 void crocks_free(void *memory) CROCKS_NOEXCEPT;

@@ -1,6 +1,6 @@
 /// The variables of the environment that begin with `AFFINITY_`.
 struct EnvironmentLayer: Sendable {
-    /// Values by variable, without the two that are no keys.
+    /// Values by variable, without those that are no keys.
     private(set) var variables: [String: String] = [:]
     /// The value of `AFFINITY_CONFIG`.
     private(set) var file: String?
@@ -10,8 +10,8 @@ struct EnvironmentLayer: Sendable {
     init(_ environment: [String: String]) {
         variables = environment.filter { $0.key.hasPrefix(Self.prefix) }
         file = variables.removeValue(forKey: "AFFINITY_CONFIG")
-        // That of the command `affinity`, which may be set where a node is started.
-        variables["AFFINITY_ADMIN"] = nil
+        // Those of the command `affinity`, which may be set where a node is started.
+        for name in ["AFFINITY_ADMIN", "AFFINITY_URL"] { variables[name] = nil }
     }
 
     /// The variable of a key: dots and hyphens are underscores, letters are upper case. Several keys may share one.

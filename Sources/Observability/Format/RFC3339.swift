@@ -1,9 +1,9 @@
-internal import AffinityCore
+package import AffinityCore
 
 /// Moments as `2026-10-03T12:11:05.123Z`; pure, and cheaper than a formatter with a locale.
-enum RFC3339 {
+package enum RFC3339 {
     /// The moment in UTC, with milliseconds; held within the years 0 to 9999, which is all that the form can express.
-    static func text(_ time: Timestamp) -> String {
+    package static func text(_ time: Timestamp) -> String {
         let milliseconds = min(max(time.milliseconds, -62_167_219_200_000), 253_402_300_799_999)
         let (days, ofDay) = floored(milliseconds, 86_400_000)
         let (year, month, day) = date(ofDay: days)

@@ -66,6 +66,9 @@ public struct KafkaLogConfiguration: Sendable {
         return reserved
     }()
 
+    /// The version of the library: `2.0.2`.
+    package static var libraryVersion: String { String(cString: rd_kafka_version_str()) }
+
     // MARK: - For librdkafka
 
     /// A producer that neither loses nor swaps records, and never gives up (PROTOCOL W1).

@@ -201,7 +201,7 @@ public final class LocalLog: ChangeLog {
 
     // MARK: - In the blocking pool
 
-    private static let databaseName = "db"
+    static let databaseName = "db"
 
     private static func open(
         _ folder: borrowing Folder, _ configuration: LocalLogConfiguration, _ shared: RocksDBShared,

@@ -97,7 +97,7 @@ final class LocalPartitionLog: PartitionLog {
         guard let database = log.writer.database else { throw LogError(.io, "the log is being opened again") }
         do {
             return try await log.pool.run {
-                var page = try Self.read(database, stream, offset..<end, maxBytes)
+                var page = try database.records(of: stream.id, stream.name, in: offset..<end, maxBytes: maxBytes)
                 // After the records: what compaction forgets between the two counts as forgotten.
                 let forgotten = try database.numbers(LogSchema.forgottenKey(stream.id), count: 1)?[0]
                 page.forgotten = Offset(forgotten ?? 0)
@@ -133,13 +133,15 @@ final class LocalPartitionLog: PartitionLog {
     private func checkOpen() throws(LogError) {
         if isEnded.load(ordering: .acquiring) { throw LogError(.closed, "the log of \(partition) was closed") }
     }
+}
 
-    /// In the blocking pool.
-    private static func read(
-        _ database: RocksDB, _ stream: LogStream, _ range: Range<Offset>, _ maxBytes: Int
+extension RocksDB {
+    /// Records of a changelog, at least one if there is one, about `maxBytes` of them. Blocks.
+    func records(
+        of id: UInt32, _ name: String, in range: Range<Offset>, maxBytes: Int
     ) throws(RocksDBError) -> LogPage {
-        try database.iterate(
-            from: LogSchema.dataKey(stream.id, range.lowerBound), to: LogSchema.dataKey(stream.id, range.upperBound),
+        try iterate(
+            from: LogSchema.dataKey(id, range.lowerBound), to: LogSchema.dataKey(id, range.upperBound),
             fillsCache: false
         ) { iterator throws(RocksDBError) in
             var page = LogPage(records: [], next: range.upperBound, end: range.upperBound)
@@ -154,7 +156,7 @@ final class LocalPartitionLog: PartitionLog {
                 guard let found else { return page }
                 guard let record = found.record else {
                     let place = found.offset.map(\.description) ?? "?"
-                    throw RocksDBError(.corrupt, "\(database.path): the record \(place) of \(stream.name) is damaged")
+                    throw RocksDBError(.corrupt, "\(path): the record \(place) of \(name) is damaged")
                 }
                 page.records.append(record)
                 if bytes >= maxBytes {

@@ -31,12 +31,19 @@ enum LogSchema {
 
     /// `keyspace/number changelog`, for messages.
     static func describe(_ name: [UInt8]) -> String {
-        guard name.count >= 4 else { return "changelog \(name)" }
+        guard let (partition, changelog) = parts(ofName: name) else { return "changelog \(name)" }
+        return "\(partition) \(changelog)"
+    }
+
+    /// The partition and the changelog of a name; `nil` if it is none.
+    static func parts(ofName name: [UInt8]) -> (partition: PartitionID, changelog: String)? {
+        guard name.count >= 4 else { return nil }
         let length = Int(name.bigEndian(at: 0, as: UInt32.self))
-        guard name.count >= 8 + length else { return "changelog \(name)" }
+        guard name.count >= 8 + length else { return nil }
         let keyspace = String(decoding: name[4..<4 + length], as: UTF8.self)
         let number = name.bigEndian(at: 4 + length, as: UInt32.self)
-        return "\(keyspace)/\(number) \(String(decoding: name[(8 + length)...], as: UTF8.self))"
+        let changelog = String(decoding: name[(8 + length)...], as: UTF8.self)
+        return (PartitionID(keyspace: keyspace, number: Int(number)), changelog)
     }
 
     static func dataPrefix(_ id: UInt32) -> [UInt8] { key(1, id) }

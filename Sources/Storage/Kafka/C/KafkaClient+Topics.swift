@@ -39,6 +39,21 @@ extension KafkaClient {
             leaderless: Set(partitions.filter { $0.leader < 0 }.map(\.id)))
     }
 
+    /// Asks for all topics whose names begin like that, and how many partitions each has. Waits, no longer than `timeout`.
+    func topics(beginning prefix: String, within timeout: Duration) throws(LogError) -> [(
+        name: String, partitions: Int
+    )] {
+        var found: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(handle, 1, nil, &found, Int32(clamping: timeout.wholeMilliseconds))
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let found else { throw KafkaErrors.error(code, "looking up topics") }
+        defer { rd_kafka_metadata_destroy(found) }
+        let topics = UnsafeBufferPointer(start: found.pointee.topics, count: Int(found.pointee.topic_cnt))
+        return topics.compactMap { topic in
+            guard let name = topic.topic.map({ String(cString: $0) }), name.hasPrefix(prefix) else { return nil }
+            return (name, Int(topic.partition_cnt))
+        }
+    }
+
     /// Makes a topic. Waits, no longer than `timeout`.
     ///
     /// - Returns: false if there is one of that name already.

@@ -2,15 +2,6 @@ import AffinityTestSupport
 import Foundation
 import Testing
 
-/// Runs `affinity`; gives what it printed, and its exit code.
-private func affinity(
-    _ words: String..., environment: [String: String] = [:]
-) throws -> (text: String, exit: Int32) {
-    let child = try Child(Programs.affinity, words, environment: environment)
-    let exit = try child.waitForExit()
-    return (child.text, exit)
-}
-
 extension Operators {
     /// The command `affinity`, against the cluster.
     @Suite struct Tool {
@@ -55,10 +46,13 @@ extension Operators {
             #expect(lines[2].split(separator: " ") == ["NODE", "ADDRESS", "STATE"])
             #expect(lines[3].hasPrefix("n1  ") && lines[3].hasSuffix("  up"))
             #expect(lines[4].hasPrefix("n2  ") && lines[4].hasSuffix("  up, drained"))
-            #expect(lines[6] == "KEYSPACE  PARTITION  MASTER  EPOCH  STANDBYS  MOVES TO")
+            #expect(lines[6] == "KEYSPACE  PARTITION  MASTER  EPOCH  STANDBYS  MOVES TO  HERE     LAG  IN FLIGHT")
             let masters = try cluster.nodes[0].status().masters
             for (number, line) in lines[7...].enumerated() {
-                #expect(line.split(separator: " ").prefix(3) == ["kv", "\(number)", "\(masters[number])"])
+                let cells = line.split(separator: " ")
+                #expect(cells.prefix(3) == ["kv", "\(number)", "\(masters[number])"])
+                let isHere = masters[number] == "n1"
+                #expect(cells.dropFirst(4) == (isHere ? ["-", "-", "serving", "0", "0"] : ["-", "-", "-", "-", "-"]))
             }
         }
 
@@ -103,33 +97,53 @@ extension Operators {
 
 /// The command `affinity`, where there is no cluster.
 @Suite struct LonelyTool {
-    @Test func helpIsTheUsage() throws {
-        for words in [["--help"], ["-h"], ["status", "--help"]] {
-            let child = try Child(Programs.affinity, words)
-            #expect(try child.waitForExit() == 0)
-            for word in ["usage: affinity", "undrain", "unpin", "AFFINITY_ADMIN", "--json", "Exit codes"] {
-                #expect(child.text.contains(word), "\(word)")
+    @Test func helpNamesEveryCommandAndEveryExitCode() throws {
+        for words in [["--help"], ["-h"]] {
+            let (text, exit) = try affinity(words)
+            #expect(exit == 0 && text.hasPrefix("usage: affinity COMMAND"))
+            for word in [
+                "status", "get KEY", "put KEY [VALUE]", "undrain NODE", "config", "doctor", "log dump", "--json",
+            ] {
+                #expect(text.contains(word), "\(word)")
+            }
+            for code in 0...4 {
+                #expect(text.contains("\n            \(code)  ") || text.contains("Exit codes: \(code)"))
             }
         }
     }
 
     @Test(arguments: [
-        [], ["help"], ["drain"], ["drain", "n1", "n2"], ["drain", ""], ["pause", "now"], ["pin", "kv", "0"],
-        ["unpin", "kv"], ["unpin", "kv", "0", "n1"], ["status", "--all"], ["status", "--admin"],
-    ]) func aCallThatMakesNoSenseGetsTheUsage(words: [String]) throws {
-        let child = try Child(Programs.affinity, words)
-        #expect(try child.waitForExit() == 64 && child.text.hasPrefix("usage: affinity"), "\(child.text)")
+        "status", "get", "put", "settings", "drain", "undrain", "pause", "resume", "pin", "unpin", "config", "doctor",
+        "log dump",
+    ]) func everyCommandExplainsItself(name: String) throws {
+        let (text, exit) = try affinity(name.split(separator: " ").map(String.init) + ["--help"])
+        #expect(exit == 0 && text.hasPrefix("usage: affinity \(name)") && text.contains("--json"), "\(text)")
     }
 
-    @Test(arguments: ["localhost:8079", "nonsense", "http://", "ftp://127.0.0.1", "http://a b", "http://a?b", ""])
+    @Test(arguments: [
+        [], ["help"], ["log"], ["drain"], ["drain", "n1", "n2"], ["drain", ""], ["pause", "now"], ["pin", "kv", "0"],
+        ["unpin", "kv"], ["unpin", "kv", "0", "n1"], ["status", "--all"], ["status", "--admin"],
+        ["status", "--url", "http://127.0.0.1"], ["status", "--node.data", "x"], ["get"], ["get", "a", "b"],
+        ["get", "a", "--json=yes"], ["get", "a", "--url", "http://127.0.0.1", "--url", "http://127.0.0.1"],
+        ["get", "a", "--timeout", "soon"], ["get", "a", "--position", "a\nb"], ["put", "a", "1", "--if-match"],
+        ["log", "dump", "--from", "-1"],
+    ]) func aCallThatMakesNoSenseGetsTheUsage(words: [String]) throws {
+        let (text, exit) = try affinity(words)
+        #expect(exit == 2 && text.hasPrefix("affinity: ") && text.contains("\nusage: affinity"), "\(text)")
+    }
+
+    @Test(arguments: [
+        "localhost:8079", "nonsense", "http://", "ftp://127.0.0.1", "https://127.0.0.1", "http://a b", "http://a?b",
+        "http://a:0", "",
+    ])
     func whatIsNoAddressIsSaidToBeNone(address: String) throws {
         let (text, exit) = try affinity("--admin", address, "status")
-        #expect(exit == 64 && text == "affinity: \(address) is no address like http://127.0.0.1:8079")
+        #expect(exit == 2 && text.hasPrefix("affinity: \(address) is no address like http://127.0.0.1:8079"))
     }
 
     @Test func aNodeThatIsNotThereIsNamed() throws {
         let (text, exit) = try affinity("status", environment: ["AFFINITY_ADMIN": "http://127.0.0.1:1"])
-        #expect(exit == 1 && text.hasPrefix("affinity: http://127.0.0.1:1 does not answer: "), "\(text)")
+        #expect(exit == 3 && text.hasPrefix("affinity: http://127.0.0.1:1 does not answer: "), "\(text)")
     }
 
     @Test func aNodeThatIsAloneIsShownAndTakesNothing() throws {
