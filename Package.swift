@@ -36,7 +36,6 @@ let package = Package(
         .systemLibrary(name: "CYaml", path: "Sources/CYaml"),
         .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
         .systemLibrary(name: "CZooKeeper", path: "Sources/CZooKeeper"),
-        .systemLibrary(name: "CSched", path: "Sources/CSched"),
         .systemLibrary(name: "CLinux", path: "Sources/CLinux"),
         .target(
             name: "CRocksDB", path: "Sources/CRocksDB",
@@ -62,7 +61,7 @@ let package = Package(
         library("AffinityNet", path: "Net", ["AffinityCore", "CBeast"]),
         library("AffinityTransport", path: "Transport", ["AffinityCore", "AffinityNet"]),
         library("AffinityConfiguration", path: "Configuration", ["CYaml"]),
-        library("AffinityObservability", path: "Observability", ["AffinityCore", "AffinityConfiguration", "CSched"]),
+        library("AffinityObservability", path: "Observability", ["AffinityCore", "AffinityConfiguration", "CLinux"]),
         library(
             "AffinityGateway", path: "Gateway",
             ["AffinityCore", "AffinityNet", "AffinityObservability", "AffinityConfiguration"]),
