@@ -97,7 +97,8 @@
 
     init(
         partition: PartitionID, stores: [AnyStore], memstore: any MemStore, log: any PartitionLog,
-        feed: ChangeFeed, isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock, random: RandomSource,
+        feed: ChangeFeed, isShared: Bool = false, checkpoint: Checkpoint, node: NodeID, clock: any NodeClock,
+        random: RandomSource,
         limits: StateLimits, wasResumed: Bool, route: @escaping ([UInt8]) -> Int,
         deliver: @escaping ([any Event], [EffectWork]) -> Void
     ) {
