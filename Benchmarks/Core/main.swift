@@ -1,5 +1,6 @@
 import AffinityCore
 import AffinityMemStores
+import Synchronization
 
 // How much of a request's time the core itself takes: one partition, one thread, a log that acknowledges in the next
 // turn, callers on the replica's own executor as a gateway's are. Arguments: seconds a measurement, name filter.
@@ -104,3 +105,51 @@ for inFlight in [1, 64, 1000] {
         _ = try await service.ask(Get(key: names[(task &* 7919 &+ round) % names.count]))
     }
 }
+
+/// Changes of one key, as many as there are, told to so many who watch it; each is taken at once, and encoded once for all.
+@MainActor func measureWatchers(_ count: Int) async throws {
+    let name = "changes of one key, watched by \(count)"
+    guard filter.isEmpty || name.contains(filter) else { return }
+    final class Frame: Sendable {
+        let bytes: [UInt8]
+        init(_ bytes: [UInt8]) { self.bytes = bytes }
+    }
+    let store = service.watched(\.values)
+    let taken = Taken()
+    let watches = try (0..<count).map { _ in
+        let slot = Slot()
+        let watch = try service.watch(store, key: "hot", on: executor) {
+            guard let watch = slot.watch.withLock({ $0 }), let events = try? watch.take() else { return }
+            for case .change(let change) in events {
+                taken.add(change.encoded { Frame($0.value ?? []) }.bytes.count > 0 ? 1 : 0)
+            }
+        }
+        slot.watch.withLock { $0 = watch }
+        return watch
+    }
+    while taken.count == 0 {
+        _ = try await service.ask(Put(key: "hot", value: value))
+        await Task.yield()
+    }
+    let (begin, used, first) = (clock.monotonic, clock.processor, taken.count)
+    let end = begin.advanced(by: .seconds(seconds))
+    while clock.monotonic < end { _ = try await service.ask(Put(key: "hot", value: value)) }
+    let said = Double(taken.count - first)
+    let nanoseconds = Double(clock.processor - used) / said
+    print("\(name)  \(Int(said / Double(seconds)))/s  processor \((nanoseconds).rounded()) ns each")
+    for watch in watches { watch.cancel() }
+}
+
+/// Counts on the executor's thread.
+final class Taken: Sendable {
+    private let counter = Atomic(0)
+    var count: Int { counter.load(ordering: .relaxed) }
+    func add(_ number: Int) { counter.wrappingAdd(number, ordering: .relaxed) }
+}
+
+/// Where a callback finds its watch.
+final class Slot: Sendable {
+    let watch = Mutex<ByteWatch?>(nil)
+}
+
+for count in [1, 1000] { try await measureWatchers(count) }

@@ -7,6 +7,7 @@ internal import Synchronization
 public final class FaultyChangeLog: ChangeLog {
     struct State {
         var openCount = 0
+        var readCount = 0
         var appendFault: Fault?
         var readFault: (after: Int, error: LogError)?
         var isDelaying = false
@@ -67,6 +68,9 @@ public final class FaultyChangeLog: ChangeLog {
 
     /// How often a partition was opened.
     public var openCount: Int { state.withLock { $0.openCount } }
+
+    /// How often a page was asked for.
+    public var readCount: Int { state.withLock { $0.readCount } }
 
     // MARK: - ChangeLog
 
@@ -198,6 +202,7 @@ final class FaultyPartitionLog: PartitionLog {
     func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> { try await base.bounds(changelog) }
 
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
+        log.state.withLock { $0.readCount += 1 }
         if let error = log.takeReadFault() { throw error }
         return try await base.read(changelog, from: offset, maxBytes: maxBytes)
     }

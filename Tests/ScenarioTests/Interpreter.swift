@@ -9,9 +9,11 @@ final class Interpreter {
     private var cluster: SimulatedCluster<Entries>?
     private var output: [String] = []
     private var paused: Set<String> = []
+    private var watches: [SimulatedWatch] = []
 
     /// Ends the cluster.
     func end() {
+        watches = []
         cluster?.end()
         cluster = nil
     }
@@ -52,6 +54,7 @@ final class Interpreter {
     private func run(_ words: inout Words, _ cluster: SimulatedCluster<Entries>) throws {
         switch words.name {
         case "put", "add", "delete", "get", "stale": try request(&words, cluster)
+        case "watch": try watch(&words, cluster)
         case "status": try status(cluster)
         case "log": log(words.next() ?? "main", cluster)
         case "state": try state(of: words.node(), cluster)
@@ -178,6 +181,32 @@ final class Interpreter {
                 for: cluster.ask(node) { service throws(AskError) in try await service.commit(sent, sentWith) }, text,
                 Shown.of)
         }
+    }
+
+    /// `watch a after=3 @n2`: what it says is in the output of the command during which it says so, as `w1`, `w2`, ….
+    private func watch(_ words: inout Words, _ cluster: SimulatedCluster<Entries>) throws {
+        let key = try words.word()
+        var after: Version?
+        while let option = words.option() {
+            guard option.name == "after", let version = UInt64(option.value) else {
+                throw Mistake("there is no option \(option.name)")
+            }
+            after = Version(version)
+        }
+        let node = try words.address(cluster.nodes)
+        let (name, version) = ("w\(watches.count + 1)", after)
+        let watch = cluster.watch(node) { service, executor, ready throws(WatchError) in
+            try service.watch(service.watched(\.main), key: key, after: version, on: executor, onReady: ready)
+        } _: { [unowned self] result, _ in
+            switch result {
+            case .success(let events): output += events.map { "\(name) \(Shown.of($0))" }
+            case .failure(let error): output.append("\(name) ends: \(error)")
+            case nil: output.append("\(name) loses its node")
+            }
+        }
+        guard let watch else { throw Mistake("\(node) does not run") }
+        watches.append(watch)
+        cluster.run(for: Self.patience)
     }
 
     private func wait<Reply>(for answer: SimulatedAnswer<Reply>, _ text: String, _ shown: @escaping (Reply) -> String) {

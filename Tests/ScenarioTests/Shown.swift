@@ -65,6 +65,20 @@ enum Shown {
         store == "_requests" ? "answered" : text(value)
     }
 
+    static func of(_ event: ByteWatch.Event) -> String {
+        switch event {
+        case .current(let change): "is told \(of(change))"
+        case .change(let change): "sees \(of(change))"
+        case .level: "has been told everything"
+        case .startOver: "starts over"
+        }
+    }
+
+    private static func of(_ change: AffinityCore.Change) -> String {
+        let value = change.value.map { "\(text(change.key))=\(text($0))" } ?? "\(text(change.key)) removed"
+        return change.version == .none ? "\(text(change.key)) is not there" : "\(value) (\(change.version))"
+    }
+
     static func value(of entry: StoredEntry, _ store: String) -> String {
         "\(shown(entry.value, store)) (\(entry.version))"
     }

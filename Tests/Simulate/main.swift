@@ -99,7 +99,8 @@ final class Sweep: Sendable {
         print(
             """
             \(tally.runs) runs from seed \(options.from) in \((ContinuousClock.now - begin).seconds) s, \(failed) failed: \
-            \(tally.requests) requests (\(tally.acknowledged) writes and \(tally.reads) reads answered), \(tally.faults) \
+            \(tally.requests) requests (\(tally.acknowledged) writes and \(tally.reads) reads answered), \
+            \(tally.watched) events watched (\(tally.resets) times from the beginning), \(tally.faults) \
             faults, \(tally.steps) steps, \(tally.simulated.seconds) s simulated
             """)
         return failed == 0 ? 0 : 1

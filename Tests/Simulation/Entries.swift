@@ -2,7 +2,7 @@ package import AffinityCore
 
 /// What the simulated clusters serve: values and counters, each written twice, so that a torn command shows.
 package final class Entries: Partition {
-    let main = Store<String, [UInt8]>("main")
+    let main = Store<String, [UInt8]>("main", ordered: true)
     let twins = Store<String, [UInt8]>("twins")
 
     package override class func register(_ on: Handlers) {

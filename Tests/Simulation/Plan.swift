@@ -59,6 +59,8 @@ package struct Plan: Sendable {
     /// What happens right behind the moments at which a node hears that it is master, one after the other: times count
     /// from there, and node 0 is that node. Little time passes until it serves, and chance alone would seldom hit it.
     package var ambushes: [[Step]] = []
+    /// What clients watch meanwhile, and until the end.
+    package var watches: [WatchPlan] = []
     /// Whether the log is replayed in the end by nodes that have lost their disks.
     package var isReplayed = false
     /// How many keys there are, and requests.
@@ -89,6 +91,10 @@ extension Plan {
         // Where the log is slow, more can come between two of its answers.
         if random.once(in: 3) { settings.log.latency = .microseconds(200)...(.milliseconds(40)) }
         isReplayed = random.once(in: 2)
+        watches = Self.watches(seed, nodes: settings.nodes)
+        // So little that whoever comes back has to read the log.
+        if seed % 2 == 0 { settings.limits.watches.changes = 3 }
+        (settings.limits.watches.page, settings.limits.watches.checkpointSpacing) = (2, 10)
         addRequests(50 + random.below(70), random)
         var kinds = Fault.allCases.filter { _ in random.once(in: 4) }
         if random.once(in: 3) {

@@ -9,6 +9,8 @@ package final class Run: @unchecked Sendable {
         package var requests = 0
         package var acknowledged = 0
         package var reads = 0
+        package var watched = 0
+        package var resets = 0
         package var faults = 0
         package var steps = 0
         package var simulated = Duration.zero
@@ -20,6 +22,8 @@ package final class Run: @unchecked Sendable {
             a.requests += b.requests
             a.acknowledged += b.acknowledged
             a.reads += b.reads
+            a.watched += b.watched
+            a.resets += b.resets
             a.faults += b.faults
             a.steps += b.steps
             a.simulated += b.simulated
@@ -37,6 +41,7 @@ package final class Run: @unchecked Sendable {
     private var sprung = 0
     private var isHealed = false
     private var moment: Int64 = 0
+    private var watchers: [WatchingClient] = []
     private var open = 0
     package private(set) var tally = Tally()
     /// What must not be: the first that was seen.
@@ -55,6 +60,7 @@ package final class Run: @unchecked Sendable {
     package func run() {
         cluster.run(for: .seconds(2))
         cluster.onMaster = { [unowned self] in spring(on: $0) }
+        for (number, watch) in plan.watches.enumerated() { begin(watch, number) }
         var last = 0
         for step in plan.steps {
             cluster.run(for: .milliseconds(step.milliseconds - last))
@@ -66,6 +72,11 @@ package final class Run: @unchecked Sendable {
         cluster.onMaster = nil
         heal()
         check()
+        for watcher in watchers {
+            watcher.end()
+            tally.watched += watcher.events
+            tally.resets += watcher.resets
+        }
         tally.runs = 1
         tally.steps = cluster.simulation.stepCount
         tally.simulated = .nanoseconds(cluster.simulation.now.nanoseconds)
@@ -143,6 +154,12 @@ package final class Run: @unchecked Sendable {
 
     private func start(_ node: String) {
         do { try cluster.start(node) } catch { fail("\(node) cannot be started: \(error)") }
+    }
+
+    private func begin(_ watch: WatchPlan, _ number: Int) {
+        let client = WatchingClient(watch, number, cluster) { [unowned self] reason in fail(reason) }
+        watchers.append(client)
+        cluster.simulation.after(.milliseconds(watch.begin)) { client.open() }
     }
 
     // MARK: - Requests
@@ -308,6 +325,7 @@ package final class Run: @unchecked Sendable {
     /// Ends all faults, and gives the cluster some time to be well again.
     private func heal() {
         isHealed = true
+        for watcher in watchers { watcher.isStaying = true }
         if violation != nil || cluster.violation != nil { return }
         cluster.heal()
         for node in cluster.nodes where !cluster.running.contains(node) { start(node) }
@@ -351,6 +369,7 @@ package final class Run: @unchecked Sendable {
             }
         }
         if violation == nil { compareReplicas() }
+        if violation == nil { checkWatchers() }
         if violation == nil { beAbsent() }
         if violation == nil, plan.isReplayed { replay() }
     }
@@ -368,6 +387,18 @@ package final class Run: @unchecked Sendable {
             for (node, entries) in found.dropFirst() where entries != found[0].1 {
                 fail("replicas: partition \(partition) differs: \(found[0].0) has \(found[0].1), \(node) \(entries)")
             }
+        }
+    }
+
+    /// Whoever watches was told everything that counts, in order, and nothing else.
+    private func checkWatchers() {
+        if watchers.isEmpty { return }
+        // Long enough for the slowest ones, and for those who have just gone to another node.
+        cluster.run(for: .seconds(8))
+        let oracle = WatchOracle(cluster, partitions: plan.settings.partitions)
+        for watcher in watchers {
+            if let found = oracle.mistake(in: watcher) { return fail("watch: \(watcher.number), \(found)") }
+            watcher.end()
         }
     }
 

@@ -24,6 +24,16 @@ extension Plan {
             }
             if !hasDropped || size > 1 { size /= 2 }
         }
+        for watch in best.watches where runs < limit {
+            var fewer = best
+            fewer.watches.removeAll { $0 == watch }
+            let run = try Run(fewer)
+            run.run()
+            runs += 1
+            if let violation = run.violation, Self.kind(violation) == Self.kind(found) {
+                (best, found) = (fewer, violation)
+            }
+        }
         for index in best.ambushes.indices where runs < limit {
             // In their places: later ones belong to later masters.
             var fewer = best

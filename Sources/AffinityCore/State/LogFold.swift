@@ -82,7 +82,8 @@ struct LogFold {
             _ logged: LoggedRecord, _ changelog: Int, _ standing: ChangeFeed.Note.Standing = .valid
         ) {
             writes.append(logged.write(to: changelog))
-            notes.append(.init(version: Version(at: logged.offset), tags: logged.record.headers.tags, standing: standing))
+            notes.append(
+                .init(version: Version(at: logged.offset), tags: logged.record.headers.tags, standing: standing))
         }
     }
 
@@ -234,13 +235,16 @@ struct LogFold {
 
     // MARK: - R2
 
-    /// The lowest epoch whose settled was read in every changelog, if it ends what is applied now.
-    private func settledEverywhere(_ checkpoint: Checkpoint) -> Epoch? {
-        guard let first = tails.first else { return nil }
+    /// The highest epoch whose settled was read in every changelog, if it ends what is applied now.
+    private func settledEverywhere(_ checkpoint: Checkpoint) -> Epoch? { settled(checkpoint).max() }
+
+    /// The epochs whose settled was read in every changelog.
+    private func settled(_ checkpoint: Checkpoint) -> [Epoch] {
+        guard let first = tails.first else { return [] }
         let candidates = first.settleds.map(\.epoch).filter {
             $0 > checkpoint.epoch || (checkpoint.isOpen && $0 == checkpoint.epoch)
         }
-        return candidates.filter { epoch in tails.allSatisfy { $0.settleds.contains { $0.epoch == epoch } } }.min()
+        return candidates.filter { epoch in tails.allSatisfy { $0.settleds.contains { $0.epoch == epoch } } }
     }
 
     /// Applies everything up to the settled of `epoch` that is not stale, and goes on in that epoch.
@@ -249,8 +253,9 @@ struct LogFold {
         _ decisions: inout Decisions
     ) {
         let former = checkpoint.epoch
-        decisions.settled.append(epoch)
-        let judgement = judge(epoch, checkpoint)
+        let settled = settled(checkpoint)
+        decisions.settled += settled
+        let judgement = judge(epoch, settled, checkpoint)
         let ends = tails.map { tail in tail.settleds.first { $0.epoch == epoch } ?? (epoch, 0, 0) }
         // What the former epoch has covered, as far as it was read, is not in doubt (R3).
         if !checkpoint.isOpen { cover(covered, &checkpoint, &unsettled) }
@@ -288,43 +293,52 @@ struct LogFold {
         }
     }
 
-    /// What a claimant has found of the epochs before its own (C2): who watches is told only what counts, and the batch of
-    /// a settled has what does not count as well.
+    /// What claimants have found of the epochs before their own (C2): who watches is told only what counts, and the batch
+    /// of a settled has what does not count as well.
     private struct Judgement {
-        var former: Epoch
-        /// Up to this command everything of the former epoch was complete.
-        var last: UInt64
+        /// Of each epoch that has served, the command up to which everything is complete.
+        var last: [Epoch: UInt64] = [:]
         /// Whether compaction may have taken something that made a command, or a whole epoch, count.
-        var hasHoles: Bool
+        var hasHoles = false
 
         func standing(of stamp: RecordStamp?, under epoch: Epoch) -> ChangeFeed.Note.Standing {
             guard let stamp, stamp.epoch < epoch else { return .valid }
-            if stamp.epoch == former, stamp.number <= last { return .valid }
+            if let last = last[stamp.epoch], stamp.number <= last { return .valid }
             return hasHoles ? .doubtful : .void
         }
     }
 
-    private func judge(_ epoch: Epoch, _ checkpoint: Checkpoint) -> Judgement {
-        // An epoch that has not settled is void as a whole.
-        var judgement = Judgement(former: checkpoint.isOpen ? .none : checkpoint.epoch, last: 0, hasHoles: false)
-        var commands: [UInt64: (found: UInt32, expected: UInt32)] = [:]
+    /// - Parameter settled: the epochs that have settled, `epoch` and some before it. One that has not is void.
+    private func judge(_ epoch: Epoch, _ settled: [Epoch], _ checkpoint: Checkpoint) -> Judgement {
+        struct Command: Hashable { var epoch: Epoch; var number: UInt64 }
+        var judgement = Judgement()
+        for served in settled where served < epoch { judgement.last[served] = 0 }
+        if !checkpoint.isOpen { judgement.last[checkpoint.epoch] = max(checkpoint.number, covered) }
+        var commands: [Command: (found: UInt32, expected: UInt32)] = [:]
         for (changelog, tail) in tails.enumerated() {
             var next = checkpoint.places[changelog].next
-            var isFormer = true
+            var highest = checkpoint.epoch
             for place in 0..<tail.records.count {
                 let (offset, stamp) = (tail.records[place].offset, tail.records[place].record.headers.stamp)
                 if offset != next { judgement.hasHoles = true }
                 next = offset.next
                 guard let stamp else { continue }
                 if stamp.epoch >= epoch { break }
-                isFormer = isFormer && stamp.epoch <= checkpoint.epoch
-                if isFormer, stamp.epoch == checkpoint.epoch, stamp.number > 0 {
-                    commands[stamp.number, default: (0, stamp.count)].found += 1
-                }
+                // What is stale says nothing.
+                guard stamp.epoch >= highest else { continue }
+                highest = stamp.epoch
+                guard let last = judgement.last[stamp.epoch] else { continue }
+                judgement.last[stamp.epoch] = max(last, stamp.acknowledged)
+                commands[Command(epoch: stamp.epoch, number: stamp.number), default: (0, stamp.count)].found &+= 1
             }
         }
-        judgement.last = max(checkpoint.number, covered)
-        while let next = commands[judgement.last + 1], next.found >= next.expected { judgement.last += 1 }
+        for (served, last) in judgement.last {
+            var last = last
+            while let next = commands[Command(epoch: served, number: last &+ 1)], next.found >= next.expected {
+                last &+= 1
+            }
+            judgement.last[served] = last
+        }
         return judgement
     }
 

@@ -117,6 +117,26 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         return answer
     }
 
+    /// Watches at a node, as a client of its gateway does: `open` begins the watch in the node's process.
+    ///
+    /// - Parameters:
+    ///   - limit: how many events are taken at a time.
+    ///   - pause: how long the client takes for that; `nil` for no time.
+    ///   - body: gets the events, and how far they go; and in the end why there are no more, `nil` for a process that died.
+    /// - Returns: what ends it; `nil` if the node's process does not run.
+    public func watch(
+        _ node: String, atMost limit: Int = .max, pause: Duration? = nil,
+        _ open: (Service<P>, any EventExecutor, @escaping @Sendable () -> Void) throws(WatchError) -> ByteWatch,
+        _ body: @escaping @Sendable (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
+    ) -> SimulatedWatch? {
+        guard let run = self[node].running else { return nil }
+        let watch = SimulatedWatch(run.process, limit, pause, body)
+        do throws(WatchError) {
+            watch.begin(try open(run.service, simulation.random.pick(run.loops)) { [weak watch] in watch?.take() })
+        } catch { return nil }
+        return watch
+    }
+
     /// The time on a node's clock, for deadlines; `nil` if its process does not run.
     public func clock(of node: String) -> (any NodeClock)? {
         self[node].running.map { SimulatedClock(process: $0.process) }
@@ -367,6 +387,21 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     /// What can be read of a changelog, in order.
     public func records(of partition: Int, _ changelog: String) -> [LoggedRecord] {
         log.records(PartitionID(keyspace: keyspace, number: partition), changelog)
+    }
+
+    /// What could be read of a changelog if nothing had ever been compacted, in order.
+    public func history(of partition: Int, _ changelog: String) -> [LoggedRecord] {
+        let place = SimulatedLog.Place(
+            partition: PartitionID(keyspace: keyspace, number: partition), name: changelog)
+        return log.changelog(place).history.compactMap { $0 }
+    }
+
+    /// Whether some offset in the changelogs of a partition has no record: compaction took it, or it never was one.
+    public func hasHole(in partition: Int) -> Bool {
+        let id = PartitionID(keyspace: keyspace, number: partition)
+        return log.names(id).contains { name in
+            log.changelog(SimulatedLog.Place(partition: id, name: name)).slots.contains { $0 == nil }
+        }
     }
 
     /// What stands in the memstores of a partition's replicas, by node: the entries of each store in the order of their

@@ -25,6 +25,8 @@ public final class SimulatedLog: @unchecked Sendable {
         let place: Place
         /// What stands at each offset; `nil` for a transaction's marker, and for what compaction has taken.
         var slots: [LoggedRecord?] = []
+        /// The same as if nothing had ever been compacted.
+        var history: [LoggedRecord?] = []
         /// The end of what all replicas of the changelog have.
         var committed = 0
         /// Where another one's transaction begins that has not ended.
@@ -46,6 +48,7 @@ public final class SimulatedLog: @unchecked Sendable {
         func append(_ record: Record?, at time: Timestamp) -> Offset {
             let offset = Offset(Int64(slots.count))
             slots.append(record.map { LoggedRecord(offset: offset, appended: time, record: $0) })
+            history.append(slots[slots.count - 1])
             return offset
         }
     }
@@ -249,6 +252,7 @@ public final class SimulatedLog: @unchecked Sendable {
         )
         changelog.leader += 1
         changelog.slots.removeLast(changelog.slots.count - changelog.committed)
+        changelog.history.removeLast(changelog.history.count - changelog.slots.count)
         if let open = changelog.open, open >= changelog.committed { changelog.open = nil }
         for lane in changelog.lanes {
             if lane.producer.isAlive { lane.queue = lane.landed + lane.queue }
@@ -283,7 +287,7 @@ public final class SimulatedLog: @unchecked Sendable {
     public func endForeign(commits: Bool) {
         for changelog in all {
             guard let open = changelog.open, open < changelog.slots.count, !isAway else { continue }
-            if !commits { changelog.slots[open] = nil }
+            if !commits { (changelog.slots[open], changelog.history[open]) = (nil, nil) }
             changelog.open = nil
             _ = changelog.append(nil, at: now)
             let (end, leader) = (changelog.slots.count, changelog.leader)

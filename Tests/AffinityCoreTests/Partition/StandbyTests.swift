@@ -169,7 +169,7 @@ import Testing
         writeSettledOfAnotherLog(rig)
         rig.executor.run()
         #expect(rig.kept.asideCount == 1 && rig.messages.contains { $0.contains("memstore set aside") })
-        #expect(try rig.status.state == .standby)
+        #expect(try rig.status.state == .standby, "\(rig.messages)")
         #expect(rig.peek("a", envelope: Envelope(staleness: .seconds(1))).value == "1")
     }
 
