@@ -71,7 +71,9 @@ package final class PartitionBench<P: Partition> {
     }
 
     /// The changes of a store that are kept for those who watch, in the order of the log.
-    package func changes(of store: AnyStore) -> [Change] { state.feed.changes(store.index, after: .none, of: .all) ?? [] }
+    package func changes(of store: AnyStore) -> [Change] {
+        state.feed.changes(store.index, after: .none, of: .all) ?? []
+    }
 
     /// The committed value under `key`.
     package func committed<Key, Value>(_ store: Store<Key, Value>, _ key: Key) -> Entry<Value>? {

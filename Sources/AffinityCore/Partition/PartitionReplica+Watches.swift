@@ -221,7 +221,9 @@ extension PartitionReplica: WatchedReplica {
             return start
         }
         let known = resumes.map { feed.checkpoint($0.store, before: $0.after) }
-        if let first = known.compactMap({ $0 }).min(by: { $1.position.covers($0.position) && $0.position != $1.position }),
+        if let first = known.compactMap({ $0 }).min(by: {
+            $1.position.covers($0.position) && $0.position != $1.position
+        }),
             known.allSatisfy({ $0 != nil })
         {
             return first

@@ -67,7 +67,8 @@ final class ChangeFeed {
     ///   - settled: the epochs that have settled with it; what was rewritten under one that is passed over is void.
     ///   - former: the checkpoint before the batch.
     func take(
-        _ writes: [MemStoreWrite], _ notes: [Note], settled: [Epoch] = [], former: Checkpoint, now checkpoint: Checkpoint,
+        _ writes: [MemStoreWrite], _ notes: [Note], settled: [Epoch] = [], former: Checkpoint,
+        now checkpoint: Checkpoint,
         _ position: Position
     ) {
         self.position = position

@@ -82,7 +82,8 @@ struct LogFold {
             _ logged: LoggedRecord, _ changelog: Int, _ standing: ChangeFeed.Note.Standing = .valid
         ) {
             writes.append(logged.write(to: changelog))
-            notes.append(.init(version: Version(at: logged.offset), tags: logged.record.headers.tags, standing: standing))
+            notes.append(
+                .init(version: Version(at: logged.offset), tags: logged.record.headers.tags, standing: standing))
         }
     }
 

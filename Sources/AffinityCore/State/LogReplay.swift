@@ -61,9 +61,12 @@ struct LogReplay {
     /// The changelog to read next, and where; `nil` when everything is read.
     var next: (changelog: Int, offset: Offset)? {
         // Where nothing waits for another changelog, only what is wanted is read.
-        let wanted = isShared ? Array(stores.indices) : stores.indices.filter { store in
-            resumes.contains { $0.store == store && !$0.isLost }
-        }
+        let wanted =
+            isShared
+            ? Array(stores.indices)
+            : stores.indices.filter { store in
+                resumes.contains { $0.store == store && !$0.isLost }
+            }
         let changelog = wanted.filter { read($0) < ends[$0] }.min { fold.waiting($0) < fold.waiting($1) }
         return changelog.map { ($0, read($0)) }
     }

@@ -39,7 +39,8 @@ public final class ByteWatch: Sendable {
                 switch item {
                 case .current(_, let change): events.append(.current(change))
                 case .change(_, let change): events.append(.change(change))
-                case .level(let part, _): if !parts[part].scope.isKey { events.append(.level(partition: parts[part].partition)) }
+                case .level(let part, _):
+                    if !parts[part].scope.isKey { events.append(.level(partition: parts[part].partition)) }
                 case .startOver(let part): events.append(.startOver(partition: parts[part].partition))
                 case .page(let part): parts[part].wantMore()
                 case .progress: break

@@ -170,7 +170,8 @@ actor WatchSessions: WatchOwner {
         }
         lastPart += 1
         let part = WatchPart(
-            lastPart, partition: addition.partition, store: store, addition.store, addition.scope, buffer, 0, owner: self)
+            lastPart, partition: addition.partition, store: store, addition.store, addition.scope, buffer, 0,
+            owner: self)
         session.watches[number] = Watched(part)
         owners[lastPart] = (id, number)
         let replica = replicas[addition.partition]
@@ -202,7 +203,8 @@ actor WatchSessions: WatchOwner {
         executor.post { [self] in
             assumeIsolated { sessions in
                 for part in parts {
-                    guard let owner = sessions.owners[part.number], let session = sessions.sessions[owner.session] else {
+                    guard let owner = sessions.owners[part.number], let session = sessions.sessions[owner.session]
+                    else {
                         continue
                     }
                     session.lost.insert(owner.watch)

@@ -219,7 +219,8 @@ final class ModelNode {
         checkFingerprints(checkpoint, use.log)
         let state = StateStore(
             partition: PartitionID(keyspace: "scribe", number: 0), stores: stores, memstore: memstore, log: use,
-            feed: ChangeFeed(partition: 0, limits: WatchLimits()), isShared: true, checkpoint: checkpoint, node: NodeID("n\(index)"), clock: world.clock,
+            feed: ChangeFeed(partition: 0, limits: WatchLimits()), isShared: true, checkpoint: checkpoint,
+            node: NodeID("n\(index)"), clock: world.clock,
             random: RandomSource { 4 }, limits: StateLimits(idempotency: .seconds(1 << 40)),
             wasResumed: former != nil, route: { _ in 0 }, deliver: { _, _ in })
         if world.mistake != .uncoveredForgotten { readUncovered(state, use.log) }
