@@ -6,7 +6,7 @@ extension PartitionReplica {
         let generation = generation
         Task(executorPreference: executor) {
             do {
-                let page = try await log.page(gap.changelog, from: gap.range.lowerBound)
+                let page = try await self.page(of: log, gap.changelog, from: gap.range.lowerBound)
                 await self.fold(page, of: gap, generation)
             } catch {
                 await self.fail(gap, error, generation)

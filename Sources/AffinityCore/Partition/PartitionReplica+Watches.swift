@@ -144,6 +144,9 @@ extension PartitionReplica: WatchedReplica {
 
         var waiting: [Waiter] = []
         var isReading = false
+        /// Whether a page is being read, and who reads the next ones.
+        var isTaken = false
+        var turns = Queue<UnsafeContinuation<Void, Never>>()
     }
 
     /// The changes behind `after` up to `end`, from the changelog; `nil` if not all of them stand there.
@@ -191,7 +194,7 @@ extension PartitionReplica: WatchedReplica {
                 resumes, partition: id.number, stores: core.stores, isShared: state.isShared, from: start,
                 to: position, limit: environment.limits.watches.replay)
             while let (changelog, offset) = replay.next, !replay.isPointless {
-                let page = try await log.page(changelog, from: offset)
+                let page = try await page(of: log, changelog, from: offset)
                 guard generation == self.generation, isServing else { throw notServing() }
                 guard page.next > offset else { throw LogError(.outOfRange, "nothing from \(offset) on") }
                 replay.take(page, of: changelog)
@@ -205,6 +208,19 @@ extension PartitionReplica: WatchedReplica {
         } catch {
             throw (error as? AskError) ?? AskError(.notApplied, .notReady, "the log cannot be read again: \(error)")
         }
+    }
+
+    /// Reads a page when nobody else does: a log reads one of a changelog at a time, and a gap may have to be read too.
+    func page(
+        of log: any PartitionLog, _ changelog: Int, from offset: Offset
+    ) async throws(LogError) -> LogPage {
+        if replays.isTaken {
+            await withUnsafeContinuation { replays.turns.append($0) }
+        } else {
+            replays.isTaken = true
+        }
+        defer { if let next = replays.turns.popFirst() { next.resume() } else { replays.isTaken = false } }
+        return try await log.page(changelog, from: offset)
     }
 
     /// Where to begin to read: the last place that lies before everything that is wanted.

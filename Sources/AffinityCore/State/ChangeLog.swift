@@ -124,7 +124,8 @@ public protocol PartitionLog: AnyObject, Sendable {
     func endSeen(_ changelog: Int) -> MonotonicTime
 
     /// Reads records from `offset` on, at least one if there is one, about `maxBytes` of them. What takes an offset
-    /// and is no record (a transaction's marker, what it aborted) is passed over: `next` lies behind it.
+    /// and is no record (a transaction's marker, what it aborted) is passed over: `next` lies behind it. One page of a
+    /// changelog is asked for at a time.
     ///
     /// - Throws: `outOfRange` if `offset` lies beyond the end or before the first offset.
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage

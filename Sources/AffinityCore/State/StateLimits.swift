@@ -53,7 +53,7 @@ public struct WatchLimits: Sendable {
 
     /// Limits of those values.
     public init(
-        changes: Int = 4096, bytes: Int = 4 << 20, waiting: Int = 1024, replay: Int = 16 << 20, page: Int = 128,
+        changes: Int = 2048, bytes: Int = 1 << 20, waiting: Int = 1024, replay: Int = 16 << 20, page: Int = 128,
         checkpoints: Int = 64, checkpointSpacing: Int64 = 1024, watches: Int = 1_000_000
     ) {
         self.changes = changes
