@@ -2,8 +2,8 @@ package import AffinityCore
 
 /// What the simulated clusters serve: values and counters, each written twice, so that a torn command shows.
 package final class Entries: Partition {
-    let main = Store<String, [UInt8]>("main", ordered: true)
-    let twins = Store<String, [UInt8]>("twins")
+    package let main = Store<String, [UInt8]>("main", ordered: true)
+    package let twins = Store<String, [UInt8]>("twins")
 
     package override class func register(_ on: Handlers) {
         on.command(Change.self, change)
