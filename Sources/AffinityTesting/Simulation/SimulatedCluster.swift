@@ -127,7 +127,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     public func watch(
         _ node: String, atMost limit: Int = .max, pause: Duration? = nil,
         _ open: (Service<P>, any EventExecutor, @escaping @Sendable () -> Void) throws(WatchError) -> ByteWatch,
-        _ body: @escaping @Sendable (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
+        _ body: @escaping (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
     ) -> SimulatedWatch? {
         guard let run = self[node].running else { return nil }
         let watch = SimulatedWatch(run.process, limit, pause, body)

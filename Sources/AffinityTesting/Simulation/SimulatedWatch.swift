@@ -5,13 +5,13 @@ public final class SimulatedWatch: @unchecked Sendable {
     private let process: SimulatedProcess
     private let limit: Int
     private let pause: Duration?
-    private let body: @Sendable (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
+    private let body: (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
     private var watch: ByteWatch?
     private var isPausing = false
 
     init(
         _ process: SimulatedProcess, _ limit: Int, _ pause: Duration?,
-        _ body: @escaping @Sendable (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
+        _ body: @escaping (Result<[ByteWatch.Event], WatchError>?, WatchToken) -> Void
     ) {
         (self.process, self.limit, self.pause, self.body) = (process, limit, pause, body)
     }
