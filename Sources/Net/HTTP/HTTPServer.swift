@@ -36,8 +36,8 @@ public final class HTTPServer: Sendable {
         try self.init(group: group, configuration: configuration, constant: false, report: report, handler: handler)
     }
 
-    /// A server that answers every request with the same 200, without entering Swift: what the handlers' cost is measured
-    /// against.
+    /// A server that answers every request with the same 200, and sends what comes over any WebSocket to all of them,
+    /// without entering Swift: what the handlers' cost is measured against.
     package static func constant(
         group: EventLoopGroup, configuration: HTTPServerConfiguration = HTTPServerConfiguration()
     ) throws(NetError) -> HTTPServer {
