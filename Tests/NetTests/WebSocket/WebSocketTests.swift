@@ -227,6 +227,27 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
         #expect(most.withLock { $0 } < 1_200_000)
     }
 
+    /// Whoever serves it has a limit of its own; the close frame stands behind what was sent before.
+    @Test func aSlowClientIsClosedByItsOwnersLimit() async throws {
+        try await withSockets({ $0.closeTime = .milliseconds(500) }, serve: { socket in
+            let frame = WebSocketFrame([UInt8](repeating: 9, count: 50_000))
+            while socket.unsent < 2_000_000 { socket.send(frame) }
+            socket.close(.tryAgainLater, "too slow")
+            #expect(!socket.send("lost"))
+        }) { port, server, ends throws in
+            let probe = try WebSocketProbe(port: port, receiveBuffer: 4096)
+            var frame = try probe.frame()
+            while frame.opcode == 2 {
+                #expect(frame.payload.count == 50_000)
+                frame = try probe.frame()
+            }
+            #expect(frame == .close(1013, "too slow"))
+            try probe.send(.close(1013))
+            #expect(try ends.wait(1) == [1013])
+            #expect(try probe.http.isAtEnd())
+        }
+    }
+
     /// Pongs are output too: who sends pings and reads nothing is not read from without end.
     @Test func aFloodOfPingsIsBounded() async throws {
         try await withSockets(
