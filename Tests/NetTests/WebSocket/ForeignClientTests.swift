@@ -60,8 +60,8 @@ import Testing
             #expect(Self.line(output) == "open \(count)")
             #expect(server.openConnections == count)
             let each = (try Self.residentBytes() - before) / count
-            print("an idle WebSocket takes \(each) bytes")
-            #expect(each <= 20 * 1024)
+            print("an idle WebSocket takes \(each) bytes, with what other tests took meanwhile")
+            if !Self.isSanitized { #expect(each <= 20 * 1024) }
             input.fileHandleForWriting.write(Data("\n".utf8))
             #expect(Self.line(output) == "all echo")
             #expect(server.openConnections == count)
@@ -90,6 +90,11 @@ import Testing
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         return (process.terminationStatus, String(decoding: data, as: UTF8.self))
+    }
+
+    /// A sanitizer's own memory is more than what is measured.
+    private static var isSanitized: Bool {
+        ["__asan_init", "__tsan_init"].contains { (name: String) in dlsym(nil, name) != nil }
     }
 
     /// What this process holds of the machine's memory.

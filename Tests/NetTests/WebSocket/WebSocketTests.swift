@@ -229,12 +229,15 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
 
     /// Whoever serves it has a limit of its own; the close frame stands behind what was sent before.
     @Test func aSlowClientIsClosedByItsOwnersLimit() async throws {
-        try await withSockets({ $0.closeTime = .milliseconds(500) }, serve: { socket in
-            let frame = WebSocketFrame([UInt8](repeating: 9, count: 50_000))
-            while socket.unsent < 2_000_000 { socket.send(frame) }
-            socket.close(.tryAgainLater, "too slow")
-            #expect(!socket.send("lost"))
-        }) { port, server, ends throws in
+        try await withSockets(
+            { $0.closeTime = .milliseconds(500) },
+            serve: { socket in
+                let frame = WebSocketFrame([UInt8](repeating: 9, count: 50_000))
+                while socket.unsent < 2_000_000 { socket.send(frame) }
+                socket.close(.tryAgainLater, "too slow")
+                #expect(!socket.send("lost"))
+            }
+        ) { port, server, ends throws in
             let probe = try WebSocketProbe(port: port, receiveBuffer: 4096)
             var frame = try probe.frame()
             while frame.opcode == 2 {
