@@ -13,6 +13,7 @@ import Affinity
                 routes.on("POST", "/kv/:key/add") { try await resource.add($0) }
                 routes.on("GET", "/kv", query: ["prefix", "after", "limit"]) { try await resource.list($0) }
                 routes.operations(node)
+                routes.console(node, entry: "/kv/:key")
             }
         }
     }

@@ -95,7 +95,8 @@ public final class Node: Sendable {
                 [("keyspace", keyspace.name), ("replicas", "\(keyspace.configuration.replicas)")])
         }
         let context = GatewayContext(
-            clock: parts.clock, deadline: settings.gateway.deadline, report: log.reporter)
+            clock: parts.clock, deadline: settings.gateway.deadline, beginsTraces: settings.gateway.beginsTraces,
+            report: log.reporter)
         let server: HTTPServer
         var admin: HTTPServer?
         do {

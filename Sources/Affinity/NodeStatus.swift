@@ -46,11 +46,16 @@ public struct NodeStatus: Encodable, Sendable {
         public var inFlight: Int
         /// A standby: for how many milliseconds it has not been known to be level with the log.
         public var age: Int64?
+        /// How many commands this node's replica has run since the process began.
+        public var commands: UInt64
+        /// How many queries it has run since then.
+        public var queries: UInt64
         /// The nodes that the partition moves to, if it does.
         public var next: [String]?
 
         private enum CodingKeys: String, CodingKey {
             case partition, master, epoch, run, role, state, reason, position, end, lag, standbys, inFlight, age, next
+            case commands, queries
         }
 
         /// As `/status` has it: `master` is there even if it is `null`.
@@ -68,6 +73,8 @@ public struct NodeStatus: Encodable, Sendable {
             try members.encode(lag, forKey: .lag)
             try members.encode(standbys, forKey: .standbys)
             try members.encode(inFlight, forKey: .inFlight)
+            try members.encode(commands, forKey: .commands)
+            try members.encode(queries, forKey: .queries)
             try members.encodeIfPresent(age, forKey: .age)
             try members.encodeIfPresent(next, forKey: .next)
         }
@@ -92,6 +99,8 @@ public struct NodeStatus: Encodable, Sendable {
             lag = replica.position.lag(behind: replica.end)
             standbys = cluster?.standbys ?? []
             inFlight = replica.inFlight
+            commands = replica.commands
+            queries = replica.queries
         }
     }
 

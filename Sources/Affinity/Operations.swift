@@ -19,4 +19,20 @@ extension Routes {
             return try .json(["status": "ready"])
         }
     }
+
+    /// Mounts the console at `/console`: a page for people that shows the node's partitions, and nodes, as they change.
+    ///
+    /// It may be shown to whoever may see `/status`; where it looks keys up, they see what those routes show.
+    ///
+    /// - Parameter entry: the path of the routes where the page looks a key up (`GET`) and watches it (WebSocket), with
+    ///   `:key` for the key; `nil` if it is to show none.
+    public func console(_ node: Node, entry: String? = nil) {
+        if let entry, !entry.hasPrefix("/") || !entry.split(separator: "/").contains(":key") {
+            reject("the console's entries: \(entry) is no path with :key in it")
+        }
+        let status = "/console/status"
+        let page = Console(status: status, entry: entry).response
+        on("GET", "/console") { _ in page }
+        on("GET", status) { _ in try .json(await node.status()) }
+    }
 }

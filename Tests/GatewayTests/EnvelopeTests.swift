@@ -95,17 +95,6 @@ import Testing
         #expect(digests["/x"] != digests["/x?q=1"] && digests["/x?q=1"] != digests["/x?q=2"])
     }
 
-    @Test func traceContextIsTakenIfItIsOne() async throws {
-        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        let made = try await envelopes(
-            [
-                trace, "", "x", trace.uppercased(), trace + "-x", String(trace.dropLast()),
-                "00-" + String(repeating: "a", count: 9000),
-            ]
-            .map { [("traceparent", $0)] })
-        #expect(try made.map { try $0.get().traceparent } == [trace, nil, nil, nil, nil, nil, nil])
-    }
-
     @Test func stalenessIsReadFromTwoHeaders() async throws {
         let seen = Mutex<[String]>([])
         let requests: [([(String, String)], String)] = [

@@ -100,7 +100,7 @@ extension PartitionReplica {
         guard isYounger(than: maxLag) else { return nil }
         if let position = envelope.positions[id.number] { try await awaitPosition(position, envelope) }
         guard isYounger(than: maxLag), let state, let level = levelTime() else { return nil }
-        var answer = try answer(query, state)
+        var answer = try answer(query, envelope, state)
         answer.age = max(.zero, environment.clock.monotonic.since(level))
         return answer
     }

@@ -49,7 +49,7 @@ extension PartitionReplica {
             guard begin < deadline else { throw Self.late }
             execution = core.execute(command, envelope, state)
             count(execution)
-            reportSlow(C.name, since: begin)
+            reportSlow(C.name, envelope, since: begin)
             if case .refused(let refusal) = execution {
                 let error = reached(refusal, state)
                 // Another request under a key that was used rests on the former one, and waits for it as a repeat does.
@@ -117,7 +117,7 @@ extension PartitionReplica {
         if !envelope.positions.isEmpty, let position = envelope.positions[id.number] {
             try await awaitPosition(position, envelope)
         }
-        let answer = Result { () throws(AskError) in try readNow(query) }
+        let answer = Result { () throws(AskError) in try readNow(query, envelope) }
         if needsProof { try await prove(envelope) }
         return try answer.get()
     }
@@ -170,12 +170,14 @@ extension PartitionReplica {
     }
 
     /// Runs a query that waits for nothing.
-    @inlinable func readNow<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply> {
+    @inlinable func readNow<Q: Query>(_ query: Q, _ envelope: Envelope) throws(AskError) -> Answer<Q.Reply> {
         guard isServing, let state else { throw meter.refused(notServing()) }
-        return try answer(query, state)
+        return try answer(query, envelope, state)
     }
 
-    @inlinable func answer<Q: Query>(_ query: Q, _ state: StateStore) throws(AskError) -> Answer<Q.Reply> {
+    @inlinable func answer<Q: Query>(
+        _ query: Q, _ envelope: Envelope, _ state: StateStore
+    ) throws(AskError) -> Answer<Q.Reply> {
         let begin = environment.clock.monotonic
         let result: Result<Q.Reply, Rejected>
         do throws(AskError) { result = try core.read(query, state) } catch {
@@ -183,7 +185,7 @@ extension PartitionReplica {
             throw meter.refused(error)
         }
         meter.counts.queries &+= 1
-        reportSlow(Q.name, since: begin)
+        reportSlow(Q.name, envelope, since: begin)
         let reached = AskError.Reached(id, state.position)
         switch result {
         case .success(let reply): return Answer(reply: reply, reached: reached)
@@ -226,10 +228,12 @@ extension PartitionReplica {
     /// Runs a query that waits for nothing, as a call like any other.
     ///
     /// - Returns: `nil` if the answer would have to wait for the log's proof.
-    @inlinable nonisolated func readHere<Q: Query>(_ query: Q) throws(AskError) -> Answer<Q.Reply>? {
+    @inlinable nonisolated func readHere<Q: Query>(
+        _ query: Q, _ envelope: Envelope
+    ) throws(AskError) -> Answer<Q.Reply>? {
         try assumeIsolated { replica in
             Result { () throws(AskError) in
-                let answer = try replica.readNow(query)
+                let answer = try replica.readNow(query, envelope)
                 return replica.needsProof ? nil : answer
             }
         }.get()
@@ -312,7 +316,9 @@ extension PartitionReplica {
     }
 
     /// Reports a handler that took too long. It is not killed: nothing can undo half a handler.
-    @usableFromInline func reportSlow(_ name: @autoclosure () -> String, since begin: MonotonicTime) {
+    @usableFromInline func reportSlow(
+        _ name: @autoclosure () -> String, _ envelope: Envelope, since begin: MonotonicTime
+    ) {
         let end = environment.clock.monotonic
         guard end > begin.advanced(nanoseconds: longest) else { return }
         environment.report(
@@ -321,6 +327,6 @@ extension PartitionReplica {
                 [
                     ("partition", id.description), ("message", name()),
                     ("milliseconds", String(end.since(begin).wholeMilliseconds)),
-                ]))
+                ] + envelope.traceFields))
     }
 }

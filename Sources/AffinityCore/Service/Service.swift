@@ -173,7 +173,9 @@ public final class Service<P: Partition>: Sendable {
             return try await route(query, replica, envelope)
         }
         do throws(AskError) {
-            if replica.executor.isCurrent, envelope.positions.isEmpty, let answer = try replica.readHere(query) {
+            if replica.executor.isCurrent, envelope.positions.isEmpty,
+                let answer = try replica.readHere(query, envelope)
+            {
                 return answer
             }
             return try await replica.read(query, envelope)

@@ -9,6 +9,8 @@ public struct GatewayConfiguration: Sendable {
     public var deadline: Duration
     /// Whether every request becomes a log line.
     public var accessLog: Bool
+    /// Whether a request that belongs to no trace begins one.
+    public var beginsTraces: Bool
     /// What bounds requests and connections.
     public var server: HTTPServerConfiguration
 
@@ -62,6 +64,9 @@ public struct GatewayConfiguration: Sendable {
             doc: "How long a request may take whose client does not say.")
         accessLog = gateway.boolean(
             "access-log", default: false, doc: "Whether every request becomes a log line.")
+        beginsTraces = gateway.boolean(
+            "begin-traces", default: false,
+            doc: "Whether a request without a valid traceparent (W3C Trace Context) gets one of its own.")
         var server = HTTPServerConfiguration()
         let limits = gateway.group("limits")
         server.targetLimit =

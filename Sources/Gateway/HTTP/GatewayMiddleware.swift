@@ -28,7 +28,7 @@ public enum GatewayMiddleware {
             if let id = response.headers.first(where: { $0.name == "X-Request-Id" }) {
                 fields.append((name: "request", value: id.value))
             }
-            report(Report(.info, "request", fields))
+            report(Report(.info, "request", fields + request.traceFields))
             return response
         }
     }

@@ -105,14 +105,18 @@ public final class HTTPGateway: Sendable {
             // The caller can do nothing about these: somebody has to look at the logic.
             if answer.status == 500 {
                 request.context.report(
-                    Report(.error, "a handler failed", [("target", request.target), ("reason", error.reason)]))
+                    Report(
+                        .error, "a handler failed",
+                        [("target", request.target), ("reason", error.reason)] + request.traceFields))
             }
             return .problem(answer)
         } catch let error as Rejected {
             return .problem(HTTPError(error))
         } catch {
             request.context.report(
-                Report(.error, "a route failed", [("target", request.target), ("error", "\(error)")]))
+                Report(
+                    .error, "a route failed",
+                    [("target", request.target), ("error", "\(error)")] + request.traceFields))
             return .problem(HTTPError(500, "the server failed"))
         }
     }
@@ -126,12 +130,29 @@ package final class GatewayContext: Sendable {
     package let clock: any NodeClock
     /// How long a request may take whose client says nothing of it.
     package let deadline: Duration
+    /// Whether a request that belongs to no trace begins one.
+    package let beginsTraces: Bool
     package let report: Reporter
 
-    package init(clock: any NodeClock, deadline: Duration, report: @escaping Reporter) {
+    package init(
+        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, report: @escaping Reporter
+    ) {
         self.clock = clock
         self.deadline = deadline
+        self.beginsTraces = beginsTraces
         self.report = report
+    }
+
+    /// The part of a trace that a request becomes: a new one of the client's trace, or of a new one where that is wanted.
+    /// What is no trace context is as good as none, and so are two of them.
+    func trace(of http: HTTPRequest) -> TraceContext? {
+        let random = { UInt64.random(in: 0 ... .max) }
+        if let text = http.header("traceparent"), let caller = TraceContext(traceparent: text),
+            http.headers("traceparent").count == 1
+        {
+            return caller.child(random: random)
+        }
+        return beginsTraces ? TraceContext(random: random) : nil
     }
 }
 
@@ -142,6 +163,11 @@ public struct GatewayError: Error, Sendable, CustomStringConvertible {
 
     /// The mistakes.
     public var description: String { "gateway: " + mistakes.joined(separator: "; ") }
+}
+
+extension Request {
+    /// What log lines say of its trace; nothing if it belongs to none.
+    var traceFields: [(name: String, value: String)] { trace?.fields ?? [] }
 }
 
 extension Response {

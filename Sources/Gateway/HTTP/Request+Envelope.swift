@@ -10,7 +10,7 @@ extension Request {
     public func envelope() throws(HTTPError) -> Envelope {
         var envelope = Envelope(deadline: try deadline())
         envelope.positions = try positions()
-        envelope.traceparent = http.header("traceparent").flatMap { Self.isTraceparent($0) ? $0 : nil }
+        envelope.traceparent = traceparent
         return envelope
     }
 
@@ -85,14 +85,6 @@ extension Request {
             throw HTTPError(503, "the deadline has passed", headers: [("Retry-After", "1")])
         }
         return deadline
-    }
-
-    /// `00-` trace, span and flags in lower-case hexadecimal (W3C Trace Context); anything else is as good as none.
-    private static func isTraceparent(_ text: String) -> Bool {
-        let lengths = [2, 32, 16, 2]
-        let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-        return parts.map(\.count) == lengths
-            && parts.joined().allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
     }
 
     /// `3:1841`, or several of them: the partition, and what we wrote behind the colon ourselves.

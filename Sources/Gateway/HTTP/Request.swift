@@ -13,6 +13,8 @@ public struct Request: Sendable {
     private let query: QueryItems
     let http: HTTPRequest
     let context: GatewayContext
+    /// The part of a trace that the request is; `nil` if it belongs to none.
+    let trace: TraceContext?
 
     /// When the gateway took the request up; its deadline counts from here.
     public let received: MonotonicTime
@@ -29,6 +31,7 @@ public struct Request: Sendable {
         self.http = http
         self.context = context
         self.received = received
+        trace = context.trace(of: http)
     }
 
     /// A request that there is no route for, as middleware sees it.
@@ -41,6 +44,7 @@ public struct Request: Sendable {
         self.http = http
         self.context = context
         self.received = received
+        trace = context.trace(of: http)
     }
 
     // MARK: - Where it goes
@@ -50,6 +54,10 @@ public struct Request: Sendable {
 
     /// The client's address and port.
     public var remote: String { http.remoteAddress }
+
+    /// The request's place in its trace (W3C Trace Context), to be handed to whoever is asked for its sake: the trace that
+    /// the client named, and a span of this request's own. `nil` if it belongs to no trace.
+    public var traceparent: String? { trace?.traceparent }
 
     /// The path's segment at the parameter `name`, percent-decoded; empty where middleware sees a request that there is
     /// no route for.

@@ -25,7 +25,8 @@ public final class Routes {
 
     init() {}
 
-    func reject(_ mistake: String) { mistakes.append(mistake) }
+    /// Notes a mistake of the declaration.
+    package func reject(_ mistake: String) { mistakes.append(mistake) }
 
     /// Adds middleware around all routes.
     public func use(_ middleware: @escaping Middleware) { self.middleware.append(middleware) }

@@ -151,6 +151,17 @@ import Testing
             rig.messages.contains { $0.contains("a handler ran long") && $0.contains("Steps") && $0.contains("101") })
     }
 
+    @Test func aReportAboutARequestNamesItsTrace() throws {
+        let rig = try Rig("admission-traced")
+        rig.serve()
+        let clock = rig.clock
+        Ledger.spending.withLock { $0["admission-traced"] = { clock.advance(by: .milliseconds($0)) } }
+        let trace = "0af7651916cd43dd8448eb211c80319c", span = "b7ad6b7169203331"
+        _ = rig.send(.spend(milliseconds: 101), envelope: Envelope(traceparent: "00-\(trace)-\(span)-01"))
+        #expect(
+            rig.messages.contains { $0.contains("a handler ran long") && $0.contains(trace) && $0.contains(span) })
+    }
+
     /// Random commands, faults of every kind, and a caller count that must come out even: everybody is answered once,
     /// and what was acknowledged is there.
     @Test(arguments: [1, 2, 3, UInt64.random(in: 1000...(.max))])

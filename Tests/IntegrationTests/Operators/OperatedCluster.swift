@@ -7,6 +7,7 @@ final class OperatedCluster: Sendable {
     @TaskLocal static var shared: OperatedCluster?
 
     let zookeeper: ZooKeeperServers
+    let system = "operated-\(UUID().uuidString)"
     /// `n1` and `n2`.
     let nodes: [ServiceProcess]
 
@@ -15,8 +16,7 @@ final class OperatedCluster: Sendable {
     init() throws {
         let kafka = try KafkaCluster.shared.get()
         zookeeper = try ZooKeeperServers()
-        let system = "operated-\(UUID().uuidString)"
-        nodes = try ["n1", "n2"].map { [zookeeper] name in
+        nodes = try ["n1", "n2"].map { [zookeeper, system] name in
             let folder = try TemporaryFolder()
             // The session is long: machines under load are slow, and no test is about its end.
             return try ServiceProcess(
@@ -26,6 +26,7 @@ final class OperatedCluster: Sendable {
                     "--coordinator.kind", "zookeeper", "--coordinator.connect", zookeeper.servers,
                     "--coordinator.session", "10s", "--storage.kind", "kafka", "--storage.brokers", kafka.brokers,
                     "--storage.replication", "1", "--keyspaces.kv.partitions", "\(Self.partitions)",
+                    "--gateway.access-log", "true",
                 ], keeping: folder)
         }
         for node in nodes { try node.waitUntilReady() }
