@@ -194,7 +194,7 @@ import Testing
             guard case .change(let change)? = try watch.take().first else { continue }
             forms.insert(
                 ObjectIdentifier(
-                    change.encoded { _ in
+                    change.encoded(as: Form.self) { _ in
                         made.change { $0 += 1 }
                         return Form()
                     }))
