@@ -105,7 +105,7 @@ final class Sweep: Sendable {
             \(tally.undecided) histories undecided
             """)
         // A history that is not decided shows nothing.
-        let isUndecided = tally.undecided * 1_000 > tally.runs
+        let isUndecided = tally.undecided > 1 + tally.runs / 500
         if isUndecided { print("too many histories are undecided") }
         return failed == 0 && !isUndecided ? 0 : 1
     }
