@@ -248,7 +248,8 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         self[node].running?.log.isCut = isCut
     }
 
-    /// Cuts a node off from the tree's servers, or connects it again.
+    /// Cuts a node off from the tree's servers, or connects it again: nothing of what it sends arrives meanwhile. What is on
+    /// its way to it still comes.
     public func cutFromTree(_ node: String, _ isCut: Bool) {
         simulation.say("\(node) \(isCut ? "does not reach" : "reaches") the tree")
         self[node].running?.tree.isCut = isCut
