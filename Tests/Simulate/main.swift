@@ -100,10 +100,14 @@ final class Sweep: Sendable {
             """
             \(tally.runs) runs from seed \(options.from) in \((ContinuousClock.now - begin).seconds) s, \(failed) failed: \
             \(tally.requests) requests (\(tally.acknowledged) writes and \(tally.reads) reads answered), \
-            \(tally.watched) events watched (\(tally.resets) times from the beginning), \(tally.faults) \
-            faults, \(tally.steps) steps, \(tally.simulated.seconds) s simulated
+            \(tally.watched) events watched (\(tally.resets) times from the beginning), \(tally.faults) faults and \
+            \(tally.situations) situations, \(tally.steps) steps, \(tally.simulated.seconds) s simulated, \
+            \(tally.undecided) histories undecided
             """)
-        return failed == 0 ? 0 : 1
+        // A history that is not decided shows nothing.
+        let isUndecided = tally.undecided > 1 + tally.runs / 500
+        if isUndecided { print("too many histories are undecided") }
+        return failed == 0 && !isUndecided ? 0 : 1
     }
 
     private func nextSeed() -> UInt64? {
@@ -130,7 +134,8 @@ final class Sweep: Sendable {
         }
         report(
             "seed \(seed), shortened (scripts/simulate --seed \(seed) --short): \(short.violation)\n"
-                + shown(short.plan.steps) + ambushes.joined())
+                + shown(short.plan.steps) + ambushes.joined()
+                + (short.plan.situation.map { "  and then the situation \($0)\n" } ?? ""))
     }
 
     private func report(_ text: String) {

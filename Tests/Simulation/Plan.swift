@@ -61,6 +61,8 @@ package struct Plan: Sendable {
     package var ambushes: [[Step]] = []
     /// What clients watch meanwhile, and until the end.
     package var watches: [WatchPlan] = []
+    /// What is played behind the steps: something that chance would seldom bring about. Every fourth seed has one.
+    package var situation: Situation?
     /// Whether the log is replayed in the end by nodes that have lost their disks.
     package var isReplayed = false
     /// How many keys there are, and requests.
@@ -80,6 +82,10 @@ extension Plan {
     /// The plan of a seed.
     package init(seed: UInt64) {
         self.seed = seed
+        if seed % 4 == 3 { direct() } else { leaveToChance() }
+    }
+
+    private mutating func leaveToChance() {
         let random = SeededRandom(seed ^ 0x5eed)
         settings.memstore = random.once(in: 3) ? .memory : .disk
         settings.nodes = random.pick([2, 3, 3, 3])
@@ -95,7 +101,7 @@ extension Plan {
         // So little that whoever comes back has to read the log.
         if seed % 2 == 0 { settings.limits.watches.changes = 3 }
         (settings.limits.watches.page, settings.limits.watches.checkpointSpacing) = (2, 10)
-        addRequests(50 + random.below(70), random)
+        addRequests(50 + random.below(70), within: Self.length, random)
         var kinds = Fault.allCases.filter { _ in random.once(in: 4) }
         if random.once(in: 3) {
             // Short enough for an outage to be longer. Then nobody's calendar may be off: whoever is away goes by it.
@@ -112,12 +118,27 @@ extension Plan {
         for _ in 0..<random.below(7) { ambushes.append(ambush(random)) }
     }
 
-    private mutating func addRequests(_ count: Int, _ random: SeededRandom) {
+    /// The plan of a seed that plays a situation, one after the other: little else happens.
+    private mutating func direct() {
+        let random = SeededRandom(seed ^ 0xd1ec)
+        let situation = Situation.allCases[Int(seed / 4 % UInt64(Situation.allCases.count))]
+        self.situation = situation
+        settings.memstore = random.once(in: 4) ? .memory : .disk
+        settings.nodes = situation.needsThird || !random.once(in: 3) ? 3 : 2
+        (settings.replicas, settings.partitions) = (settings.nodes, 1)
+        settings.loops = random.pick([1, 2])
+        settings.log.compactionLag = .seconds(1)
+        isReplayed = situation == .lateClaims || random.once(in: 2)
+        addRequests(40 + random.below(40), within: 1_500, random)
+        steps.sort { $0.milliseconds < $1.milliseconds }
+    }
+
+    private mutating func addRequests(_ count: Int, within length: Int, _ random: SeededRandom) {
         // Often many at once: then they are on their way together.
-        let bursts = (0..<(1 + random.below(8))).map { _ in random.below(Self.length) }
+        let bursts = (0..<(1 + random.below(8))).map { _ in random.below(length) }
         keys = 1 + random.below(4)
         for _ in 0..<count {
-            let time = random.once(in: 2) ? random.below(Self.length) : random.pick(bursts) + random.below(60)
+            let time = random.once(in: 2) ? random.below(length) : random.pick(bursts) + random.below(60)
             steps.append(request(at: time, random))
         }
     }

@@ -11,7 +11,12 @@ package final class Run: @unchecked Sendable {
         package var reads = 0
         package var watched = 0
         package var resets = 0
+        /// What went wrong on purpose, and did something.
         package var faults = 0
+        /// How many of the plans played a situation.
+        package var situations = 0
+        /// Histories that could not be decided within the limit.
+        package var undecided = 0
         package var steps = 0
         package var simulated = Duration.zero
 
@@ -25,6 +30,8 @@ package final class Run: @unchecked Sendable {
             a.watched += b.watched
             a.resets += b.resets
             a.faults += b.faults
+            a.situations += b.situations
+            a.undecided += b.undecided
             a.steps += b.steps
             a.simulated += b.simulated
         }
@@ -37,9 +44,14 @@ package final class Run: @unchecked Sendable {
     /// The newest version that anybody was told of a key.
     private var versions: [String: UInt64] = [:]
     private var positions: [String: (position: [Int: Position], version: UInt64)] = [:]
+    /// What clients were told that they have written, by key: when, and the version.
+    private var written: [String: [(time: MonotonicTime, version: UInt64)]] = [:]
     /// How many ambushes have begun, and whether nothing is to go wrong any more.
     private var sprung = 0
+    /// Called when a node hears that it is to be master.
+    var onMaster: (String) -> Void = { _ in }
     private var isHealed = false
+    private var actions = 0
     private var moment: Int64 = 0
     private var watchers: [WatchingClient] = []
     private var open = 0
@@ -59,7 +71,10 @@ package final class Run: @unchecked Sendable {
     /// Runs the plan, heals everything, and looks whether all is well.
     package func run() {
         cluster.run(for: .seconds(2))
-        cluster.onMaster = { [unowned self] in spring(on: $0) }
+        cluster.onMaster = { [unowned self] in
+            onMaster($0)
+            spring(on: $0)
+        }
         for (number, watch) in plan.watches.enumerated() { begin(watch, number) }
         var last = 0
         for step in plan.steps {
@@ -68,7 +83,12 @@ package final class Run: @unchecked Sendable {
             take(step.action)
             if cluster.violation != nil { break }
         }
-        cluster.run(for: .milliseconds(max(0, Plan.length - last)))
+        if let situation = plan.situation {
+            tally.situations += 1
+            Scene(self).play(situation)
+        } else {
+            cluster.run(for: .milliseconds(max(0, Plan.length - last)))
+        }
         cluster.onMaster = nil
         heal()
         check()
@@ -88,11 +108,33 @@ package final class Run: @unchecked Sendable {
         let found = reason()
         violation = found
         cluster.simulation.say(found)
+        if cluster.simulation.trace != nil { showLog() }
+    }
+
+    /// Shows what can be read of the changelogs: offset, key, and what the master says of the record.
+    private func showLog() {
+        for partition in 0..<plan.settings.partitions {
+            for changelog in ["_requests", "main", "twins"] {
+                for logged in cluster.records(of: partition, changelog) {
+                    let record = logged.record
+                    let key = String(decoding: record.key.filter { $0 > 32 && $0 < 127 }, as: UTF8.self)
+                    let value = record.value.map {
+                        String(decoding: $0.prefix(60).filter { $0 > 31 && $0 < 127 }, as: UTF8.self)
+                    }
+                    let stamp = record.headers.stamp.map {
+                        "e=\($0.epoch) n=\($0.number) k=\($0.count) a=\($0.acknowledged)"
+                    }
+                    cluster.simulation.say(
+                        "kv/\(partition)/\(changelog) \(logged.offset): \(key)=\(value ?? "removed") \(stamp ?? "foreign")"
+                    )
+                }
+            }
+        }
     }
 
     // MARK: - Actions
 
-    private func name(_ node: Int) -> String { "n\(node % cluster.nodes.count + 1)" }
+    func name(_ node: Int) -> String { "n\(node % cluster.nodes.count + 1)" }
 
     /// Lets the next ambush begin: this node becomes master.
     private func spring(on node: String) {
@@ -110,8 +152,9 @@ package final class Run: @unchecked Sendable {
     private func take(_ action: Plan.Action, _ first: Int = 0) {
         func name(_ node: Int) -> String { self.name(first + node) }
         if case .request(let request) = action { return send(request) }
-        tally.faults += 1
-        let random = SeededRandom(plan.seed ^ UInt64(tally.faults))
+        actions += 1
+        if isFault(action, first) { tally.faults += 1 }
+        let random = SeededRandom(plan.seed ^ UInt64(actions))
         switch action {
         case .request: break
         case .crash(let node, let losesDisk): cluster.crash(name(node), losesDisk: losesDisk)
@@ -142,9 +185,9 @@ package final class Run: @unchecked Sendable {
         case .loseAnswers(let count, let areDone): cluster.loseTreeAnswers(count, areDone: areDone)
         case .failOver: cluster.log.failOver(3)
         case .starve(let isStarved): cluster.log.starve(isStarved)
-        case .foreign(let key): cluster.writeForeign("f\(key)", Array("\(tally.faults)".utf8), to: "main")
+        case .foreign(let key): cluster.writeForeign("f\(key)", Array("\(actions)".utf8), to: "main")
         case .transaction:
-            cluster.writeForeign("t", Array("\(tally.faults)".utf8), to: random.pick(["main", "twins"]), isOpen: true)
+            cluster.writeForeign("t", Array("\(actions)".utf8), to: random.pick(["main", "twins"]), isOpen: true)
         case .endTransaction(let commits): cluster.log.endForeign(commits: commits)
         case .compact: cluster.compact()
         case .expire(let node): cluster.expireSession(of: name(node))
@@ -152,7 +195,23 @@ package final class Run: @unchecked Sendable {
         }
     }
 
-    private func start(_ node: String) {
+    /// Whether something begins to go wrong by it: not by what ends a fault, nor for a process that is not there.
+    private func isFault(_ action: Plan.Action, _ first: Int) -> Bool {
+        switch action {
+        case .request, .start, .resume, .heal, .endTransaction, .stall(_, 0), .calendar(_, 0), .fillDisk(_, false),
+            .failDisk(_, 0), .cutLog(_, false), .cutTree(_, false), .delay(0), .log(isAway: false),
+            .tree(isServing: true), .lag(_, false), .starve(false):
+            false
+        case .cut(let from, let to): from != to
+        case .crash(let node, _), .stop(let node), .pause(let node), .stall(let node, _), .calendar(let node, _),
+            .fillDisk(let node, _), .failDisk(let node, _), .failProducer(let node), .isolate(let node),
+            .cutLog(let node, _), .cutTree(let node, _), .lag(let node, _), .expire(let node):
+            cluster.running.contains(name(first + node))
+        case .delay, .log, .tree, .loseAnswers, .failOver, .starve, .foreign, .transaction, .compact, .addNode: true
+        }
+    }
+
+    func start(_ node: String) {
         do { try cluster.start(node) } catch { fail("\(node) cannot be started: \(error)") }
     }
 
@@ -170,9 +229,8 @@ package final class Run: @unchecked Sendable {
         return MonotonicTime(nanoseconds: moment)
     }
 
-    private func send(_ request: Plan.Request) {
+    func send(_ request: Plan.Request) {
         let key = request.key % 2 == 1 ? "n\(request.key)" : "k\(request.key)"
-        tally.requests += 1
         if request.kind == .get { return get(key, request.node) }
         if request.kind == .stale { return readStale(key, request.node) }
         var change = Change(key: key, action: .put(Array("\(request.number)".utf8)))
@@ -199,6 +257,11 @@ package final class Run: @unchecked Sendable {
         var input: KeyValueModel.Input
         var call: MonotonicTime
         var request: Plan.Request
+        /// Whether it has been asked before, and it is not known what became of that.
+        var isUnknown = false
+
+        /// Whether its client takes *not applied* for the end of it: not all of those do that ask again.
+        var isTrusting: Bool { !isUnknown && (!request.isRepeated || request.number % 2 == 0) }
     }
 
     private func attempt(_ attempt: Attempt, _ node: Int, _ count: Int) {
@@ -224,6 +287,7 @@ package final class Run: @unchecked Sendable {
         then: @escaping @Sendable (Result<Reply, AskError>?) -> Void
     ) {
         let waiting = Waiting()
+        tally.requests += 1
         open += 1
         let end = { @Sendable [self] (result: Result<Reply, AskError>?) in
             guard waiting.end() else { return }
@@ -250,10 +314,14 @@ package final class Run: @unchecked Sendable {
             outcome = .ok(reply)
         case .failure(let error) where error.outcome == .rejected:
             outcome = attempt.change.isRefused ? .failed : .ok(.refused)
-        case .failure(let error) where error.outcome == .notApplied && !attempt.request.isRepeated: outcome = .failed
+        case .failure(let error) where error.outcome == .notApplied && attempt.isTrusting: outcome = .failed
         default:
             if attempt.request.isRepeated, count < 8 {
-                cluster.simulation.after(.milliseconds(300)) { [self] in self.attempt(attempt, node + 1, count + 1) }
+                var again = attempt
+                if case .failure(let error) = result, error.outcome == .notApplied {} else { again.isUnknown = true }
+                cluster.simulation.after(.milliseconds(300)) { [self, again] in
+                    self.attempt(again, node + 1, count + 1)
+                }
                 return
             }
             outcome = .unknown
@@ -281,6 +349,7 @@ package final class Run: @unchecked Sendable {
         let version = commit.version.rawValue
         guard version > versions[key] ?? 0 else { return }
         versions[key] = version
+        written[key, default: []].append((cluster.simulation.now, version))
         let reached = commit.reached
         positions[key] = ([reached.partition.number: reached.position], version)
     }
@@ -300,10 +369,11 @@ package final class Run: @unchecked Sendable {
         }
     }
 
-    /// A read that may be old, but not older than what its client has seen.
+    /// A read that may be old, but not older than what its client has seen, nor than it says of itself.
     private func readStale(_ key: String, _ node: Int) {
         guard let (position, version) = positions[key] else { return get(key, node) }
         let envelope = Envelope(positions: position, staleness: .seconds(1))
+        let asked = cluster.simulation.now
         ask(node) { service throws(AskError) in
             try await service.read(Look(key: key), envelope)
         } then: { [self] result in
@@ -314,10 +384,18 @@ package final class Run: @unchecked Sendable {
             }
             // Counters are never removed.
             let mayBeGone = !key.hasPrefix("n")
-            if answer.reply.value == nil ? !mayBeGone : answer.reply.version < version {
-                fail("stale: a read of \(key) at \(position) found version \(answer.reply.version), not \(version)")
+            let known = newest(key, at: asked.advanced(by: .zero - answer.age))
+            if answer.reply.value == nil ? !mayBeGone : answer.reply.version < max(version, known) {
+                fail(
+                    "stale: a read of \(key) at \(position), \(answer.age) old, found version "
+                        + "\(answer.reply.version), not \(version) and \(known)")
             }
         }
+    }
+
+    /// The newest version of a key that anybody had been told at a moment.
+    private func newest(_ key: String, at time: MonotonicTime) -> UInt64 {
+        written[key]?.last { $0.time < time }?.version ?? 0
     }
 
     // MARK: - The end
@@ -328,6 +406,12 @@ package final class Run: @unchecked Sendable {
         for watcher in watchers { watcher.isStaying = true }
         if violation != nil || cluster.violation != nil { return }
         cluster.heal()
+        // What a process had sent that is dead may come very late, or never.
+        let comes = SeededRandom(plan.seed ^ 0x1a7e).once(in: 2)
+        for node in cluster.nodes {
+            cluster.letGo(.acknowledgements, of: node)
+            if comes || cluster.running.contains(node) { cluster.letGo(.records, of: node) }
+        }
         for node in cluster.nodes where !cluster.running.contains(node) { start(node) }
         if !settle() { return fail("stuck: the cluster is not well again: \(shown)") }
         if !cluster.run(atMost: .seconds(30), until: { open == 0 }) { fail("stuck: \(open) requests have no answer") }
@@ -344,7 +428,7 @@ package final class Run: @unchecked Sendable {
     }
 
     /// Waits until every partition has a master and level standbys, and nothing moves.
-    private func settle() -> Bool {
+    func settle() -> Bool {
         for _ in 0..<120 {
             cluster.run(for: .milliseconds(500))
             if cluster.isSettled() { return true }
@@ -364,7 +448,8 @@ package final class Run: @unchecked Sendable {
         if let found = cluster.violation { fail(found) }
         for (key, operations) in histories.sorted(by: { $0.key < $1.key }) where violation == nil {
             switch History(KeyValueModel(isRewritten: true), operations).check(limit: 2_000_000) {
-            case .linearizable, .undecided: break
+            case .linearizable: break
+            case .undecided: tally.undecided += 1
             case .violated(let found): fail("history of \(key): \(found)")
             }
         }
@@ -376,8 +461,16 @@ package final class Run: @unchecked Sendable {
 
     /// Everything that the replicas of a partition have, byte for byte.
     private func compareReplicas() {
-        // The last commands are covered, and standbys have read that.
-        cluster.run(for: .seconds(3))
+        // The last commands are covered soon, standbys have read that, and who is to hold no replica any more has none.
+        let replicas = min(plan.settings.replicas, cluster.running.count)
+        for _ in 0..<10 {
+            cluster.run(for: .milliseconds(300))
+            let isQuiet = (0..<plan.settings.partitions).allSatisfy {
+                cluster.uncovered($0) == nil && cluster.entries(of: $0).count <= replicas
+            }
+            if isQuiet { break }
+        }
+        cluster.run(for: .milliseconds(300))
         // Nothing is on its way: a master has to look to see that somebody else has written.
         cluster.writeForeign("f0", Array("last".utf8), to: "main")
         if !settle() { return fail("stuck: what somebody else has written is not seen: \(shown)") }
@@ -432,8 +525,9 @@ package final class Run: @unchecked Sendable {
             cluster.entries(of: $0).sorted { $0.key < $1.key }.first?.value
         }
         // It has been quiet: what should not count has been overwritten, whoever wrote it, and whenever it came.
+        cluster.run(for: plan.settings.log.compactionLag)
         cluster.settleLog()
-        cluster.log.compact()
+        cluster.log.compact(asFarAsCan: plan.situation != nil)
         for node in cluster.running { cluster.crash(node, losesDisk: true) }
         for node in cluster.nodes { start(node) }
         if !settle() { return fail("stuck: the cluster does not come back from its log: \(shown)") }

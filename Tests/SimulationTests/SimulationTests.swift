@@ -26,6 +26,13 @@ import Testing
         try Self.run(first..<first + 20)
     }
 
+    @Test(arguments: Array(Situation.allCases.enumerated()))
+    func nothingGoesWrongInASituation(number: Int, situation: Situation) throws {
+        let seed = UInt64(4 * (Situation.allCases.count + number) + 3)
+        #expect(Plan(seed: seed).situation == situation)
+        try Self.run(seed..<seed + 1)
+    }
+
     /// Seeds that once found something, as the plans were then: what they found is to stay away.
     static let kept: [(seed: UInt64, found: String)] = [
         (5, "a standby showed half a command"),
@@ -37,6 +44,7 @@ import Testing
         (141, "a refusal named a version that never existed"),
         (150, "a refusal named a version that never existed"),
         (791_790_097_673, "a standby that had been paused missed a removal"),
+        (200_268, "the model of the log compacted what stood before a claim that had not settled"),
     ]
 
     @Test(arguments: kept) func whatASeedFoundStaysAway(seed: UInt64, found: String) throws {

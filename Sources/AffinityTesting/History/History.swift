@@ -81,7 +81,9 @@ public struct History<Model: SequentialModel>: Sendable {
     /// answer are under way for ever. A few thousand operations are no problem if few of them have none.
     ///
     /// - Parameter limit: how many steps may be tried, in each of two searches.
-    public func check(limit: Int = 10_000_000) -> Verdict {
+    public func check(limit: Int = 10_000_000) -> Verdict { decide(limit) }
+
+    private func decide(_ limit: Int) -> Verdict {
         let events = Events(self)
         var lenient = Linearization(model, events, limit: limit, isLenient: true)
         if lenient.find() == .impossible { return .violated(.shortest(self, events, lenient, limit: limit)) }
@@ -92,4 +94,11 @@ public struct History<Model: SequentialModel>: Sendable {
         case .gaveUp: return .undecided(steps: limit)
         }
     }
+}
+
+extension History where Model == KeyValueModel {
+    /// Finds out whether the history is linearizable: the same, compiled for this model.
+    ///
+    /// - Parameter limit: how many steps may be tried, in each of two searches.
+    public func check(limit: Int = 10_000_000) -> Verdict { decide(limit) }
 }

@@ -248,7 +248,8 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         self[node].running?.log.isCut = isCut
     }
 
-    /// Cuts a node off from the tree's servers, or connects it again.
+    /// Cuts a node off from the tree's servers, or connects it again: nothing of what it sends arrives meanwhile. What is on
+    /// its way to it still comes.
     public func cutFromTree(_ node: String, _ isCut: Bool) {
         simulation.say("\(node) \(isCut ? "does not reach" : "reaches") the tree")
         self[node].running?.tree.isCut = isCut
@@ -287,6 +288,22 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         for session in parts.tree.sessions(of: process) {
             if isLagging { parts.tree.tree.lag(session) } else { parts.tree.tree.catchUp(session) }
         }
+    }
+
+    /// Lets what a node asks the tree, or what it hears from it, take that much longer.
+    public func slowTree(_ node: String, requests: Duration = .zero, answers: Duration = .zero) {
+        simulation.say(
+            "the tree gets the requests of \(node) \(requests) later, and its answers take \(answers) longer")
+        guard let tree = self[node].running?.tree else { return }
+        (tree.requestDelay, tree.answerDelay) = (requests, answers)
+    }
+
+    /// Breaks a node's connection with the tree, which it has again a moment later: what it has not been answered yet is
+    /// unknown.
+    public func resetTree(_ node: String) {
+        guard let process = self[node].running?.process else { return }
+        simulation.say("the connection of \(node) with the tree breaks")
+        parts.tree.resetSessions(of: process)
     }
 
     /// Ends a node's session with the tree, although the node is there.
@@ -332,11 +349,17 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
             (run.process.stallRate, run.process.calendarError) = (0, .zero)
             run.process.resume()
             (run.log.isCut, run.tree.isCut) = (false, false)
+            (run.tree.requestDelay, run.tree.answerDelay) = (.zero, .zero)
             lagTree(node.name, false)
         }
     }
 
     // MARK: - Looking
+
+    /// Whether a node's process takes itself for the master of a partition, and serves it.
+    public func serves(_ node: String, _ partition: Int) -> Bool {
+        self[node].running.map { parts.watch.serves($0.process, self.partition(partition)) } ?? false
+    }
 
     /// What must not be and was seen: two leases for one partition at the same moment.
     public var violation: String? { parts.watch.violation }

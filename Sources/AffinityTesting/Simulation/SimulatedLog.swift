@@ -42,6 +42,15 @@ public final class SimulatedLog: @unchecked Sendable {
 
         init(_ place: Place) { self.place = place }
 
+        /// The highest epoch of its records, and the epoch of its last control record if that is a settled.
+        var highestEpoch: Epoch { slots.reduce(.none) { max($0, $1?.record.headers.stamp?.epoch ?? .none) } }
+        var settledEpoch: Epoch? {
+            guard let last = slots.last(where: { $0?.record.headers.stamp?.number == 0 })??.record,
+                let value = last.value, String(decoding: value, as: UTF8.self).contains("\"settled\"")
+            else { return nil }
+            return last.headers.stamp?.epoch
+        }
+
         /// The end of what can be read.
         var stable: Int { min(committed, open ?? committed) }
 
@@ -321,9 +330,12 @@ public final class SimulatedLog: @unchecked Sendable {
         for changelog in (changelogs[partition] ?? [:]).values { changelog.settled = changelog.stable }
     }
 
-    /// The ends of a partition's changelogs, if nothing is on its way to any of them.
+    /// The ends of a partition's changelogs, if nothing is on its way to any of them, and whoever claimed them last has
+    /// settled.
     func quietEnds(_ partition: PartitionID) -> [String: Int]? {
         let changelogs = changelogs[partition] ?? [:]
+        let epoch = changelogs.values.map(\.highestEpoch).max() ?? .none
+        if changelogs.values.contains(where: { $0.settledEpoch != epoch }) { return nil }
         let isBusy = changelogs.values.contains { changelog in
             changelog.slots.count > changelog.stable
                 || changelog.lanes.contains { !$0.queue.isEmpty || !$0.landed.isEmpty || !$0.committed.isEmpty }

@@ -167,6 +167,10 @@ final class MastershipWatch: @unchecked Sendable {
         return entries[0].process
     }
 
+    func serves(_ process: SimulatedProcess, _ partition: PartitionID) -> Bool {
+        serving[partition]?.contains { $0.process === process } ?? false
+    }
+
     func end(_ process: SimulatedProcess, _ partition: PartitionID) {
         serving[partition]?.removeAll { $0.process === process }
     }

@@ -7,13 +7,13 @@ internal import AffinityCore
 final class SimulatedProcess: @unchecked Sendable {
     let name: String
     let simulation: Simulation
-    private(set) var isDead = false
+    @exclusivity(unchecked) private(set) var isDead = false
     /// Whether somebody has stopped it, and in how many places it stands still by itself.
-    private var isPaused = false
-    private var stalls = 0
+    @exclusivity(unchecked) private var isPaused = false
+    @exclusivity(unchecked) private var stalls = 0
     private var executors: [SimulatedExecutor] = []
     /// Of how many looks at the clock one is followed by a pause of the process; 0 for none.
-    var stallRate = 0
+    @exclusivity(unchecked) var stallRate = 0
     var stallsLeft = 0
     var stallRange: ClosedRange<Duration> = .milliseconds(1)...(.seconds(6))
     /// How far the calendar is off.
@@ -117,10 +117,10 @@ final class SimulatedExecutor: EventExecutor, @unchecked Sendable {
     let process: SimulatedProcess
     let number: Int
     private unowned let simulation: Simulation
-    private var queue: [Item] = []
-    private var head = 0
+    @exclusivity(unchecked) private var queue: [Item] = []
+    @exclusivity(unchecked) private var head = 0
     /// Whether the simulation has it among those that may run.
-    var isListed = false
+    @exclusivity(unchecked) var isListed = false
 
     init(_ process: SimulatedProcess) {
         self.process = process

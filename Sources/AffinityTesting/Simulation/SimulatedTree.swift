@@ -33,17 +33,25 @@ final class SimulatedTree: @unchecked Sendable {
 
     private func schedule(_ id: Int64, _ step: InMemoryTree.Step, _ take: @escaping @Sendable () -> Void) {
         guard let session = sessions[id] else { return take() }
-        let time = simulation.now.advanced(by: latency)
+        let time = simulation.now.advanced(by: latency + session.connection.delay(of: step))
         switch step {
         case .request:
             session.requests = max(session.requests, time)
-            simulation.at(session.requests, take)
+            simulation.at(session.requests) { [weak self] in self?.arrive(id, take) }
         case .answer, .watch:
             // Word of a change may be very late, and what comes after it with it.
             let isLate = step == .watch && simulation.happens(onceIn: 50)
             session.answers = max(session.answers, isLate ? time.advanced(by: .milliseconds(300)) : time)
             simulation.at(session.answers, take)
         }
+    }
+
+    /// What a process sends that is cut off is sent again and again, as long as its connection lasts.
+    private func arrive(_ id: Int64, _ take: @escaping @Sendable () -> Void) {
+        guard let session = sessions[id], session.connection.isCut else { return take() }
+        guard session.isConnected else { return }
+        session.requests = simulation.now.advanced(by: .milliseconds(50))
+        simulation.at(session.requests) { [weak self] in self?.arrive(id, take) }
     }
 
     func dismantle() {
@@ -106,6 +114,18 @@ final class SimulatedTree: @unchecked Sendable {
         }
     }
 
+    /// The connections of a process break; it has others a moment later.
+    func resetSessions(of process: SimulatedProcess) {
+        for id in sessions(of: process) {
+            guard let session = sessions[id], session.isConnected else { continue }
+            disconnect(id, session)
+            simulation.after(.milliseconds(20)) { [weak self] in
+                guard let self, let session = sessions[id], session.connection.isHeard, tree.isServing else { return }
+                connect(id, session)
+            }
+        }
+    }
+
     /// All servers go, or come back.
     var isServing: Bool {
         get { tree.isServing }
@@ -130,11 +150,16 @@ final class SimulatedTreeConnection: CoordinationTree, @unchecked Sendable {
     let servers: SimulatedTree
     let process: SimulatedProcess
     var isCut = false
+    /// How much longer its requests take than others, and the words that it gets.
+    var requestDelay = Duration.zero
+    var answerDelay = Duration.zero
 
     init(_ servers: SimulatedTree, _ process: SimulatedProcess) {
         self.servers = servers
         self.process = process
     }
+
+    func delay(of step: InMemoryTree.Step) -> Duration { step == .request ? requestDelay : answerDelay }
 
     var isHeard: Bool { !isCut && !process.isStopped && !process.isDead }
 

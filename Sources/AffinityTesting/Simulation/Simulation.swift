@@ -15,25 +15,28 @@ public final class Simulation: @unchecked Sendable {
         var work: @Sendable () -> Void
     }
 
+    // Exclusive access is not checked at run time for what every step touches: one thread does, and no closure is called
+    // while one of these is being changed.
+
     /// What everything that is left to chance follows from.
     public let seed: UInt64
     let random: SeededRandom
     /// How much time has passed.
-    public private(set) var now = MonotonicTime(nanoseconds: 0)
+    @exclusivity(unchecked) public private(set) var now = MonotonicTime(nanoseconds: 0)
     /// How many things have run.
-    public private(set) var stepCount = 0
+    @exclusivity(unchecked) public private(set) var stepCount = 0
     /// A number that depends on all of them and their order.
-    public private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
+    @exclusivity(unchecked) public private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     /// Gets what the simulation and its parts have to say of each step that a reader wants to know of.
     public var trace: ((String) -> Void)?
 
     /// Called whenever time is about to pass, also while a process stalls.
     var onTime: () -> Void = {}
-    private var timers = Heap<Timer> { ($0.time, $0.number) < ($1.time, $1.number) }
-    private var lastTimer: UInt64 = 0
-    private var ready: [SimulatedExecutor] = []
+    @exclusivity(unchecked) private var timers = Heap<Timer> { ($0.time, $0.number) < ($1.time, $1.number) }
+    @exclusivity(unchecked) private var lastTimer: UInt64 = 0
+    @exclusivity(unchecked) private var ready: [SimulatedExecutor] = []
     private var lastExecutor = 0
-    private(set) var current: SimulatedExecutor?
+    @exclusivity(unchecked) private(set) var current: SimulatedExecutor?
 
     /// How long every way takes where nothing is left to chance but what is asked for; `nil` where it is.
     let latency: Duration?
