@@ -8,7 +8,7 @@ import Testing
     /// One that keeps two changes in memory.
     private func rig(_ keyspace: String, isExclusive: Bool, after former: Rig? = nil) throws -> Rig {
         let rig = try Rig(
-            keyspace, limits: StateLimits(watches: WatchLimits(changes: 2, checkpointSpacing: 3)),
+            keyspace, limits: StateLimits(watches: WatchLimits(changes: 4, checkpointSpacing: 3)),
             keepsMemStores: true, after: former,
             log: former?.base
                 ?? InMemoryChangeLog(clock: ManualClock(), isExclusive: isExclusive, tellsForgotten: isExclusive))
