@@ -116,6 +116,9 @@ private struct KeyspaceMetrics {
                 Double($0.inFlightBytes)
             },
             each("affinity_waiting_callers", .gauge, "Callers that wait for a place in flight.") { Double($0.waiting) },
+            each("affinity_observers", .gauge, "Watches of keys, prefixes and stores that look at this master.") {
+                Double($0.observers)
+            },
             each("affinity_memstore_entries", .gauge, "Entries of all stores; RocksDB estimates them.") {
                 $0.size.entries.map(Double.init)
             },

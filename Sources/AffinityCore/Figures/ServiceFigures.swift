@@ -6,6 +6,8 @@ package struct ReplicaFigures: Sendable {
     package var inFlightBytes: Int
     /// How many callers wait for a place among them.
     package var waiting: Int
+    /// How many observers look at it.
+    package var observers: Int
     /// What its memstore holds.
     package var size: MemStoreSize
 }

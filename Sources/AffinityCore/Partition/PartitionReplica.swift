@@ -423,6 +423,6 @@ public actor PartitionReplica<P: Partition> {
     func figures() -> ReplicaFigures {
         ReplicaFigures(
             status: status(), counts: meter.counts, inFlightBytes: state?.pendingBytes ?? 0,
-            waiting: admission.waitingCount, size: memstore?.size ?? MemStoreSize())
+            waiting: admission.waitingCount, observers: feed.observers, size: memstore?.size ?? MemStoreSize())
     }
 }

@@ -40,6 +40,7 @@ import Testing
         #expect(metrics.sum("affinity_in_flight_commands") == 0 && metrics.sum("affinity_in_flight_bytes") == 0)
         #expect(metrics.sum("affinity_partition_lag_records") == 0)
         #expect(metrics.sum("affinity_partition_serving") == 4)
+        #expect(metrics["affinity_observers{keyspace=\"kv\",partition=\"0\"}"] == 0)
         for partition in 0..<4 {
             let labels = "keyspace=\"kv\",partition=\"\(partition)\""
             #expect(metrics["affinity_partition_role{\(labels),role=\"master\"}"] == 1)
