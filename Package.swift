@@ -160,7 +160,8 @@ let package = Package(
         tests(
             "IntegrationTests",
             [
-                "Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB", "KeyValue",
+                "Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB",
+                "KeyValue",
                 "Counter", "affinity", "AffinityTestSupport",
             ]),
         // Starts the programs and does to them what machines do.

@@ -25,7 +25,8 @@ internal import CRocksDB
     /// With the options of `LocalLog`.
     private static func open(_ path: String) -> OpaquePointer? {
         let options = crocks_options(
-            create: true, read_only: false, compress: true, bloom_bits: 0, max_open_files: 256, write_buffer_bytes: 32 << 20,
+            create: true, read_only: false, compress: true, bloom_bits: 0, max_open_files: 256,
+            write_buffer_bytes: 32 << 20,
             file_bytes: 64 << 20, max_wal_bytes: 128 << 20, background_jobs: 2, wal_recovery: crocks_wal_tail,
             compact_deletions: true, ascending_prefix: 5)
         var status = crocks_status()
