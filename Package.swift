@@ -98,6 +98,8 @@ let package = Package(
             path: "Benchmarks/Support", swiftSettings: swiftSettings),
         program("ConstantBenchmark", path: "Benchmarks/Constant", ["AffinityNet", "AffinityBenchmarkSupport"]),
         program(
+            "BroadcastBenchmark", path: "Benchmarks/Broadcast", ["AffinityNet", "AffinityBenchmarkSupport"]),
+        program(
             "FootprintBenchmark", path: "Benchmarks/Footprint",
             ["AffinityCore", "AffinityMemStores", "AffinityBenchmarkSupport"]),
         program(
@@ -142,7 +144,7 @@ let package = Package(
                 "AffinityCore", "AffinityTesting", "AffinityLocalLog", "AffinityKafka", "AffinityRocksDB",
                 "AffinityTestSupport", "CRdKafka",
             ]),
-        tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"], data: ["Clients"]),
         tests("TransportTests", ["AffinityTransport", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
         tests("ConfigurationTests", ["AffinityConfiguration"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),

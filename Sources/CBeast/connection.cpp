@@ -239,6 +239,8 @@ size_t Connection::step_head(std::string_view bytes) {
 void Connection::dispatch() {
     enter(State::handling, 0);
     if (server_.options.constant) {
+        const char *detail = nullptr;
+        if (cb_exchange_websocket(exchange_, &detail) == 0) return server_.broadcast->accept(exchange_);
         static const std::string body(100, 'x');
         exchange_->begin(200);
         exchange_->add_header("Content-Type", "application/json");

@@ -142,9 +142,10 @@ int Inflater::inflate(std::string_view part, std::string &message, size_t max) {
         if (count > max - message.size()) return close_code::too_big;
         message.append(room, count);
         if (error == zlib::error::end_of_stream) {
-            // A last block, though nothing forbids another message: that begins anew.
+            // A last block, though more may follow (RFC 7692, 7.2.3.4): that begins anew.
             stream_->reset();
-            return 0;
+            if (step.avail_in == 0) return 0;
+            continue;
         }
         if (error && error != zlib::error::need_buffers) return close_code::bad_data;
         if (step.avail_in == 0 && step.avail_out > 0) return 0;
@@ -164,6 +165,11 @@ Deflater &Deflater::of_thread(int level) {
 }
 
 bool Deflater::add(std::string_view message, std::string &out) {
+    // RFC 7692, 7.2.3.6. Two flushes with nothing between them would give nothing.
+    if (message.empty()) {
+        out += '\0';
+        return true;
+    }
     char room[16 * 1024];
     zlib::z_params step{};
     step.next_in = message.data();
@@ -180,7 +186,6 @@ bool Deflater::add(std::string_view message, std::string &out) {
     // 00 00 FF FF, which the other side knows.
     if (out.size() < 4) return false;
     out.resize(out.size() - 4);
-    if (out.empty()) out += '\0';
     return true;
 }
 }  // namespace cb

@@ -11,8 +11,8 @@
 cb_server::cb_server(
     std::vector<cb_loop *> l, const cb_server_options &o, void *c, cb_request_fn f, cb_release_fn ended,
     cb_starved_fn starved, cb_release_fn released)
-    : options(o), context(c), on_request(f), on_end(ended), loops(std::move(l)), starved_(starved),
-      released_(released) {
+    : options(o), context(c), on_request(f), on_end(ended), loops(std::move(l)),
+      broadcast(o.constant ? std::make_unique<cb::Broadcast>(loops) : nullptr), starved_(starved), released_(released) {
     for (auto loop : loops) loop->retain();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "acceptor.hpp"
+#include "constant.hpp"
 
 struct cb_server final : cb::AcceptSink {
     const cb_server_options options;
@@ -14,6 +15,8 @@ struct cb_server final : cb::AcceptSink {
     const cb_request_fn on_request;
     const cb_release_fn on_end;
     const std::vector<cb_loop *> loops;
+    /// Of a server that answers without Swift.
+    const std::unique_ptr<cb::Broadcast> broadcast;
 
     cb_server(
         std::vector<cb_loop *> loops, const cb_server_options &options, void *context, cb_request_fn on_request,

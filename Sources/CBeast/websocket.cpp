@@ -74,13 +74,13 @@ void cb_websocket::attach(void *context, const cb_websocket_events *events) {
     events_ = events;
     retain();  // until `closed` is called
     if (state_ == State::closed) return tell_closed(cb::close_code::lost, {}, ECANCELED);
-    if (!is_reading()) return;
+    if (state_ != State::open) tell_closing();
     in_.empty() ? wait_to_read() : queue_ready();
 }
 
 void cb_websocket::enter(State state, int64_t time_ns) {
     state_ = state;
-    state_deadline_ns_ = loop_.now_ns() + time_ns;
+    state_deadline_ns_ = time_ns > 0 ? loop_.now_ns() + time_ns : INT64_MAX;
     set_deadline();
 }
 
@@ -141,7 +141,8 @@ void cb_websocket::tell_closed(int code, std::string_view reason, int error) {
 void cb_websocket::close(int code, std::string_view reason) {
     if (state_ != State::open) return;
     append_close(code, reason);
-    enter(State::closing, options_.close_ns);
+    // The other side's time begins when the close frame is sent; until then that to write counts.
+    enter(State::closing, 0);
     // What is not taken yet is dropped now: the other side's close frame may stand behind it.
     paused_ = false;
     if (processing_ || !events_) return;
@@ -157,21 +158,21 @@ void cb_websocket::drain() {
 void cb_websocket::received_close() {
     int code = reader_.close_code;
     if (state_ == State::open) append_close(code, {});
+    finish();
     tell_closing();
     tell_closed(code, reader_.payload, 0);
-    finish();
 }
 
 /// The other side does what it must not.
 void cb_websocket::fail(int code) {
     if (state_ == State::open) append_close(code, {});
+    finish();
     tell_closing();
     tell_closed(code, {}, 0);
-    finish();
 }
 
 void cb_websocket::finish() {
-    enter(State::finishing, options_.close_ns);
+    enter(State::finishing, 0);
     queue_flush();
 }
 
@@ -181,7 +182,7 @@ void cb_websocket::resume() {
     if (!paused_) return;
     paused_ = false;
     if (!is_reading() || processing_ || !events_) return;
-    heard_ns_ = loop_.now_ns();  // nobody listened
+    heard();  // as far as can be known: nobody listened
     in_.empty() ? wait_to_read() : queue_ready();
 }
 
@@ -198,6 +199,14 @@ void cb_websocket::wait_to_read() {
         });
 }
 
+/// The other side is there. The time until the next ping is looked at when it may be over.
+void cb_websocket::heard() {
+    heard_ns_ = loop_.now_ns();
+    if (!is_pinged_ || state_ != State::open) return;
+    is_pinged_ = false;
+    enter(State::open, options_.ping_ns);
+}
+
 void cb_websocket::on_readable() {
     if (is_reading() && is_held()) return;  // the end of that calls again
     auto &scratch = loop_.scratch;
@@ -212,7 +221,7 @@ void cb_websocket::on_readable() {
         if (discarded_ > discarded_max) return end(ECONNABORTED, true);
         return wait_to_read();
     }
-    heard_ns_ = loop_.now_ns();
+    heard();
     if (in_.empty()) return process(scratch.data(), size_t(n), false);
     in_.append(scratch.data(), size_t(n));
     process(in_.data(), in_.size(), true);
@@ -296,8 +305,7 @@ void cb_websocket::append_close(int code, std::string_view reason) {
     if (code != cb::close_code::none) {
         payload[0] = char(code >> 8);
         payload[1] = char(code);
-        count = 2 + std::min(reason.size(), sizeof payload - 2);
-        std::memcpy(payload + 2, reason.data(), count - 2);
+        count = 2 + reason.copy(payload + 2, sizeof payload - 2);
     }
     append_frame(cb::Opcode::close, false, {payload, count});
 }
@@ -380,7 +388,10 @@ void cb_websocket::flush() {
         }
         wait_to_write();
     }
-    if (out_.count() == 0) write_deadline_ns_ = INT64_MAX;
+    if (out_.count() == 0) {
+        write_deadline_ns_ = INT64_MAX;
+        if (state_ == State::closing && state_deadline_ns_ == INT64_MAX) enter(State::closing, options_.close_ns);
+    }
     set_deadline();
     if (state_ == State::finishing) {
         if (out_.count() == 0) all_sent();
@@ -409,12 +420,12 @@ void cb_websocket::on_deadline() {
     if (write_deadline_ns_ <= now) return end(ETIMEDOUT, true);
     if (state_ != State::open) return end(ETIMEDOUT, out_.count() > 0);
     // Who is not read from cannot be heard.
-    if (paused_ || is_output_full()) heard_ns_ = now;
-    if (heard_ns_ < pinged_ns_) return end(ETIMEDOUT, true);
+    if (is_held()) heard();
+    if (is_pinged_) return end(ETIMEDOUT, true);
     state_deadline_ns_ = heard_ns_ + options_.ping_ns;
     if (state_deadline_ns_ <= now) {
         append_frame(cb::Opcode::ping, false, {});
-        pinged_ns_ = now;
+        is_pinged_ = true;
         state_deadline_ns_ = now + options_.pong_ns;
     }
     set_deadline();

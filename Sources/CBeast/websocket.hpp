@@ -89,6 +89,7 @@ private:
     bool waiting_to_write_ = false;
     bool flush_queued_ = false;
     bool ready_queued_ = false;
+    bool is_pinged_ = false;  // and has not been heard since
     bool tells_ = false;
     size_t tell_below_ = 0;
     cb::MessageReader reader_;
@@ -99,7 +100,6 @@ private:
     size_t taken_ = 0;
     size_t discarded_ = 0;
     int64_t heard_ns_ = 0;
-    int64_t pinged_ns_ = INT64_MIN;
     int64_t state_deadline_ns_ = INT64_MAX;
     int64_t write_deadline_ns_ = INT64_MAX;
 
@@ -110,6 +110,7 @@ private:
     bool is_held() const { return (paused_ && state_ == State::open) || is_output_full(); }
     void wait_to_read();
     void wait_to_write();
+    void heard();
     void on_readable();
     void process(char *bytes, size_t count, bool from_in);
     bool step(char *&at, char *end);

@@ -115,6 +115,12 @@ package final class HTTPClient {
         return poll(&poller, 1, milliseconds) > 0
     }
 
+    /// Whether the other side takes something within that many milliseconds.
+    package func canSend(within milliseconds: Int32) throws -> Bool {
+        var poller = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        return poll(&poller, 1, milliseconds) > 0
+    }
+
     /// Whether the other side closes in an orderly way without sending anything more.
     package func isAtEnd() throws -> Bool {
         guard received.count == start else { return false }

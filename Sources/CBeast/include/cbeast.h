@@ -65,7 +65,8 @@ typedef struct {
     int64_t body_read_ns;
     int64_t write_ns;
     int64_t linger_ns;
-    /// Answers every request with a constant, without calling `on_request`: for benchmarks and tests.
+    /// Answers every request with a constant, without calling `on_request`, and opens every WebSocket that is asked for:
+    /// what one of them sends goes to all. For benchmarks and tests.
     bool constant;
 } cb_server_options;
 

@@ -6,7 +6,9 @@ internal import CBeast
 /// It is called on the event loop of the request's connection and isolated to it: see ``EventLoop/start(_:)`` for what
 /// that makes cheap. A handler that does not suspend answers within the turn that read the request. Requests of one
 /// connection come one after the other, those of different connections interleave where a handler suspends. A connection
-/// that ends does not cancel its handler; the answer is then dropped.
+/// that ends does not cancel its handler; the answer is then dropped. An answer that goes on after its head
+/// (``HTTPResponse/stream(status:headers:_:)``, ``HTTPResponse/webSocket(_:subprotocol:headers:_:)``) does so in the
+/// handler's task, and that is cancelled when it should come to its end.
 public typealias HTTPHandler = nonisolated(nonsending) @Sendable (HTTPRequest) async -> HTTPResponse
 
 /// An HTTP/1.1 server over the event loops of a group.
@@ -36,8 +38,8 @@ public final class HTTPServer: Sendable {
         try self.init(group: group, configuration: configuration, constant: false, report: report, handler: handler)
     }
 
-    /// A server that answers every request with the same 200, without entering Swift: what the handlers' cost is measured
-    /// against.
+    /// A server that answers every request with the same 200, and sends what comes over any WebSocket to all of them,
+    /// without entering Swift: what the handlers' cost is measured against.
     package static func constant(
         group: EventLoopGroup, configuration: HTTPServerConfiguration = HTTPServerConfiguration()
     ) throws(NetError) -> HTTPServer {

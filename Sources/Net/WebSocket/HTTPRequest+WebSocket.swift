@@ -27,7 +27,10 @@ extension HTTPRequest {
     }
 
     private static func refusal(_ status: Int, _ detail: String) -> HTTPResponse {
-        let titles = [400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required"]
+        let titles = [
+            400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required",
+            500: "Internal Server Error",
+        ]
         var headers = [("Content-Type", "application/problem+json")]
         if status == 405 { headers.append(("Allow", "GET")) }
         if status == 426 { headers.append(("Sec-WebSocket-Version", "13")) }
@@ -44,6 +47,10 @@ extension HTTPRequest {
     {
         if let refusal = webSocketRefusal(origins: configuration.origins) {
             answer(refusal)
+            return nil
+        }
+        guard (try? configuration.validate()) != nil else {
+            answer(Self.refusal(500, "The limits of this WebSocket cannot be used."))
             return nil
         }
         begin(head)

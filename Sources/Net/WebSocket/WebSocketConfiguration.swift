@@ -9,7 +9,7 @@ public struct WebSocketConfiguration: Sendable {
     public var pingTime: Duration = .seconds(30)
     /// How long it then has to say anything; then the connection is cut off. Default 15 s.
     public var pongTime: Duration = .seconds(15)
-    /// How long it has to answer a close frame, and to end the connection after. Default 5 s.
+    /// How long it has to answer a close frame once that is sent, and to end the connection after. Default 5 s.
     public var closeTime: Duration = .seconds(5)
     /// How long it may need for what is sent to it, or for each 64 KiB of it; then the connection is reset. Default 30 s.
     public var writeTime: Duration = .seconds(30)

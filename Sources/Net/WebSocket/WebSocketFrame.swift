@@ -14,6 +14,12 @@ public final class WebSocketFrame: Sendable {
         count = text.utf8.count
     }
 
+    /// A text message of bytes that are known to be UTF-8: whoever gets others closes the connection with 1007.
+    public init(utf8 bytes: [UInt8]) {
+        handle = FrameHandle(pointer: bytes.withUnsafeBytes { cb_frame_new(true, $0.baseAddress, $0.count) })
+        count = bytes.count
+    }
+
     /// A binary message.
     public init(_ bytes: [UInt8]) {
         handle = FrameHandle(pointer: bytes.withUnsafeBytes { cb_frame_new(false, $0.baseAddress, $0.count) })
