@@ -154,7 +154,9 @@ let package = Package(
                 "AffinityCoordinator", "AffinityZooKeeper", "AffinityCore", "AffinityTesting", "AffinityTestSupport",
                 "AffinityThreads", "CZooKeeper",
             ]),
-        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        tests(
+            "GatewayTests",
+            ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityConfiguration", "AffinityTestSupport"]),
         // What the guides show, and that they show nothing else.
         tests("GuideTests", ["Affinity", "AffinityTesting"]),
         tests(

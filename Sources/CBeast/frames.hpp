@@ -1,6 +1,6 @@
 // Internal to CBeast. The frames of RFC 6455: what reads messages out of them, and what writes them.
 //
-// Not Beast's websocket::stream: Docs/Decisions/0020-own-websocket-frames.md says why. What checks UTF-8, masks, and
+// Not Beast's websocket::stream: Docs/Decisions/0021-own-websocket-frames.md says why. What checks UTF-8, masks, and
 // deflates is Beast's.
 #pragma once
 

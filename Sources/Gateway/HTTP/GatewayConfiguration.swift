@@ -9,6 +9,10 @@ public struct GatewayConfiguration: Sendable {
     public var deadline: Duration
     /// Whether every request becomes a log line.
     public var accessLog: Bool
+    /// Which pages of other origins may use the gateway; `nil` for none.
+    public var cors: CORS?
+    /// How clients watch.
+    public var watching: WatchConfiguration
     /// What bounds requests and connections.
     public var server: HTTPServerConfiguration
 
@@ -62,6 +66,8 @@ public struct GatewayConfiguration: Sendable {
             doc: "How long a request may take whose client does not say.")
         accessLog = gateway.boolean(
             "access-log", default: false, doc: "Whether every request becomes a log line.")
+        cors = CORS(gateway.group("cors"))
+        watching = WatchConfiguration(gateway)
         var server = HTTPServerConfiguration()
         let limits = gateway.group("limits")
         server.targetLimit =
