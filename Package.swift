@@ -112,6 +112,8 @@ let package = Package(
         program(
             "InProcessBenchmark", path: "Benchmarks/InProcess",
             ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
+        program(
+            "WatchBenchmark", path: "Benchmarks/Watch", ["AffinityNet", "AffinityCore", "AffinityBenchmarkSupport"]),
         program("LoadBenchmark", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
         .executableTarget(
             name: "KafkaClientBenchmark", path: "Benchmarks/KafkaClient", linkerSettings: [.linkedLibrary("rdkafka")]),
