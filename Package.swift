@@ -18,8 +18,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], data: [String] =
     .testTarget(name: name, dependencies: dependencies, exclude: data, swiftSettings: swiftSettings)
 }
 
-func program(_ name: String, path: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings)
+func program(
+    _ name: String, path: String, _ dependencies: [Target.Dependency], resources: [Resource] = []
+) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: path, resources: resources, swiftSettings: swiftSettings)
 }
 
 let package = Package(
@@ -29,6 +32,7 @@ let package = Package(
         .library(name: "AffinityTesting", targets: ["AffinityTesting"]),
         .executable(name: "KeyValue", targets: ["KeyValue"]),
         .executable(name: "Counter", targets: ["Counter"]),
+        .executable(name: "Bank", targets: ["Bank"]),
         .executable(name: "affinity", targets: ["affinity"]),
     ],
     targets: [
@@ -86,6 +90,9 @@ let package = Package(
             ]),
         program("KeyValue", path: "Examples/KeyValue", ["Affinity", "AffinityCore"]),
         program("Counter", path: "Examples/Counter", ["Affinity", "AffinityCore"]),
+        program(
+            "Bank", path: "Examples/Bank", ["Affinity", "AffinityCore"],
+            resources: [.embedInCode("Page/page.html")]),
         program("CoreBenchmark", path: "Benchmarks/Core", ["AffinityCore", "AffinityMemStores"]),
 
         // What scripts/bench measures with.
@@ -105,6 +112,8 @@ let package = Package(
         program(
             "InProcessBenchmark", path: "Benchmarks/InProcess",
             ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
+        program(
+            "WatchBenchmark", path: "Benchmarks/Watch", ["AffinityNet", "AffinityCore", "AffinityBenchmarkSupport"]),
         program("LoadBenchmark", path: "Benchmarks/Load", ["AffinityCore", "AffinityNet", "AffinityBenchmarkSupport"]),
         .executableTarget(
             name: "KafkaClientBenchmark", path: "Benchmarks/KafkaClient", linkerSettings: [.linkedLibrary("rdkafka")]),
@@ -154,15 +163,16 @@ let package = Package(
                 "AffinityCoordinator", "AffinityZooKeeper", "AffinityCore", "AffinityTesting", "AffinityTestSupport",
                 "AffinityThreads", "CZooKeeper",
             ]),
-        tests("GatewayTests", ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
+        tests(
+            "GatewayTests",
+            ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityConfiguration", "AffinityTestSupport"]),
         // What the guides show, and that they show nothing else.
         tests("GuideTests", ["Affinity", "AffinityTesting"]),
         tests(
             "IntegrationTests",
             [
                 "Affinity", "AffinityCore", "AffinityNet", "AffinityTesting", "AffinityLocalLog", "AffinityRocksDB",
-                "KeyValue",
-                "Counter", "affinity", "AffinityTestSupport",
+                "KeyValue", "Counter", "Bank", "affinity", "AffinityTestSupport",
             ]),
         // Starts the programs and does to them what machines do.
         tests(

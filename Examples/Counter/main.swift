@@ -34,6 +34,7 @@ await Node.main { node in
     return try HTTPGateway { routes in
         routes.post("/counters/:name") { (by: Int, name: String) in try await counters.ask(Add(key: name, by: by)) }
         routes.get("/counters/:name") { (name: String) in try await counters.ask(Count(key: name)) }
+        routes.watch("/counters/:name", counters, \.counts)
         routes.operations(node)
     }
 }

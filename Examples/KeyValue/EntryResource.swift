@@ -60,7 +60,7 @@ struct EntryResource: Sendable {
         return limit
     }
 
-    private func key(of request: Request) throws(HTTPError) -> String {
+    func key(of request: Request) throws(HTTPError) -> String {
         let key = request.parameter("key")
         guard (1...1024).contains(key.utf8.count) else { throw HTTPError(400, "a key has 1 to 1024 bytes") }
         return key

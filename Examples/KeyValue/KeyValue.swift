@@ -11,6 +11,8 @@ import Affinity
                 routes.on("PUT", "/kv/:key") { try await resource.put($0) }
                 routes.on("DELETE", "/kv/:key") { try await resource.delete($0) }
                 routes.on("POST", "/kv/:key/add") { try await resource.add($0) }
+                // The stored bytes are JSON texts: they are told as they are.
+                routes.watch("/kv/:key", kv, \.kv, over: .webSocket, values: .stored) { try resource.key(of: $0) }
                 routes.on("GET", "/kv", query: ["prefix", "after", "limit"]) { try await resource.list($0) }
                 routes.operations(node)
                 routes.console(node, entry: "/kv/:key")

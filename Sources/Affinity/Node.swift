@@ -94,17 +94,15 @@ public final class Node: Sendable {
                 "the node is alone: there is one replica of each partition",
                 [("keyspace", keyspace.name), ("replicas", "\(keyspace.configuration.replicas)")])
         }
-        let context = GatewayContext(
-            clock: parts.clock, deadline: settings.gateway.deadline, beginsTraces: settings.gateway.beginsTraces,
-            report: log.reporter)
         let server: HTTPServer
         var admin: HTTPServer?
         do {
-            server = try await listen(gateway, context, settings.gateway.listeners, "listening")
+            server = try await listen(gateway, settings.gateway.cors, settings.gateway.listeners, "listening")
             collectMetrics(of: gateway, server, listener: "gateway")
             if !settings.admin.isEmpty {
                 let gateway = try AdminGateway(node: self).gateway()
-                let server = try await listen(gateway, context, settings.admin, "listening for operators")
+                // No page is let in here.
+                let server = try await listen(gateway, nil, settings.admin, "listening for operators")
                 collectMetrics(of: gateway, server, listener: "admin")
                 admin = server
             }
@@ -119,9 +117,11 @@ public final class Node: Sendable {
     }
 
     private func listen(
-        _ gateway: HTTPGateway, _ context: GatewayContext, _ listeners: [GatewayConfiguration.Listener],
-        _ message: String
+        _ gateway: HTTPGateway, _ cors: CORS?, _ listeners: [GatewayConfiguration.Listener], _ message: String
     ) async throws -> HTTPServer {
+        let context = GatewayContext(
+            clock: parts.clock, deadline: settings.gateway.deadline, beginsTraces: settings.gateway.beginsTraces, cors: cors,
+            watching: settings.gateway.watching, report: log.reporter)
         let server = try HTTPServer(
             group: parts.loops, configuration: settings.gateway.server, report: log.reporter,
             handler: gateway.handler(context, accessLog: settings.gateway.accessLog))

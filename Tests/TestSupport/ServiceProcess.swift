@@ -22,7 +22,8 @@ package final class ServiceProcess: Sendable {
         within patience: Double = 60, answersWithin timeout: Int = 60
     ) throws {
         (self.folder, self.patience, self.timeout) = (folder, patience, timeout)
-        child = try Child(program, Self.listeners + arguments, environment: environment, folder: workingFolder)
+        let listeners = arguments.contains(Self.listeners[0]) ? [] : Self.listeners
+        child = try Child(program, listeners + arguments, environment: environment, folder: workingFolder)
         do {
             let line = try child.line(within: patience) { $0.message == "listening" }
             let port = line.fields["address"]?.split(separator: ":").last.flatMap { Int($0) }
@@ -77,6 +78,7 @@ package final class ServiceProcess: Sendable {
 /// The programs of this package, which are built beside the test bundle.
 package enum Programs {
     package static let keyValue = path("KeyValue")
+    package static let bank = path("Bank")
     package static let counter = path("Counter")
     package static let affinity = path("affinity")
     package static let simulate = path("Simulate")

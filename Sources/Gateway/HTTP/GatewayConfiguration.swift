@@ -11,6 +11,10 @@ public struct GatewayConfiguration: Sendable {
     public var accessLog: Bool
     /// Whether a request that belongs to no trace begins one.
     public var beginsTraces: Bool
+    /// Which pages of other origins may use the gateway; `nil` for none.
+    public var cors: CORS?
+    /// How clients watch.
+    public var watching: WatchConfiguration
     /// What bounds requests and connections.
     public var server: HTTPServerConfiguration
 
@@ -67,6 +71,8 @@ public struct GatewayConfiguration: Sendable {
         beginsTraces = gateway.boolean(
             "begin-traces", default: false,
             doc: "Whether a request without a valid traceparent (W3C Trace Context) gets one of its own.")
+        cors = CORS(gateway.group("cors"))
+        watching = WatchConfiguration(gateway)
         var server = HTTPServerConfiguration()
         let limits = gateway.group("limits")
         server.targetLimit =

@@ -12,6 +12,7 @@ public final class HTTPGateway: Sendable {
     private let meters: [RouteMeter]
     /// For all requests without a route: whoever asks for many paths must not make many numbers.
     private let unrouted = RouteMeter(method: "", route: "")
+    private let cors: CORS?
 
     /// Declares a gateway.
     ///
@@ -23,14 +24,15 @@ public final class HTTPGateway: Sendable {
         router = routes.router.frozen
         middleware = routes.middleware
         meters = routes.routes.map(\.meter) + [unrouted]
+        cors = routes.cors
     }
 
     /// What the HTTP server calls for each request.
     ///
     /// - Parameter accessLog: whether every request is reported.
     package func handler(_ context: GatewayContext, accessLog: Bool = false) -> HTTPHandler {
-        let outermost = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
-        let middleware = outermost + middleware
+        let context = context.with(cors: cors ?? context.cors)
+        let middleware = standing(context, accessLog) + middleware
         // Without a capture list: one would take the closure off its caller's executor (Swift 6.3), and every request
         // would go over the global pool.
         return { http in
@@ -55,9 +57,16 @@ public final class HTTPGateway: Sendable {
     /// - Parameter listener: what tells this gateway from others of the node.
     package func families(_ listener: String) -> [MetricFamily] { RouteMeter.families(meters, listener) }
 
+    /// What stands around the declared middleware.
+    private func standing(_ context: GatewayContext, _ accessLog: Bool) -> [Middleware] {
+        let log = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
+        // Around all others, so that pages can read their errors.
+        return log + (context.cors.map { [$0.middleware] } ?? [])
+    }
+
     /// Finds what answers a request.
     ///
-    /// - Throws: 400 for a target that cannot be read, 404 and 405.
+    /// - Throws: 400 for a target that cannot be read, 404, 405, and 406 and 426 for what can only be watched.
     private func route(
         _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
     ) throws(HTTPError) -> (Request, Responder, RouteMeter) {
@@ -73,10 +82,11 @@ public final class HTTPGateway: Sendable {
         guard let node = router.find(target.segments[...], &values) else {
             throw HTTPError(404, "there is nothing at this path")
         }
-        guard let route = node.methods[method] ?? (method == "HEAD" ? node.methods["GET"] : nil) else {
+        guard let route = node.route(method, http) else {
             if method == "OPTIONS" {
                 return (Request(unrouted: http, context, received), Self.allow(node.allowed), unrouted)
             }
+            if method == "GET", let error = node.unaccepted { throw error }
             throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
         }
         let query = try QueryItems(target.query, names: route.query)
@@ -132,15 +142,26 @@ package final class GatewayContext: Sendable {
     package let deadline: Duration
     /// Whether a request that belongs to no trace begins one.
     package let beginsTraces: Bool
+    /// Which pages of other origins may use the gateway, unless its routes say so themselves.
+    package let cors: CORS?
+    package let watching: WatchConfiguration
     package let report: Reporter
 
     package init(
-        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, report: @escaping Reporter
+        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, cors: CORS? = nil,
+        watching: WatchConfiguration = .init(), report: @escaping Reporter
     ) {
         self.clock = clock
         self.deadline = deadline
         self.beginsTraces = beginsTraces
+        self.cors = cors
+        self.watching = watching
         self.report = report
+    }
+
+    func with(cors: CORS?) -> GatewayContext {
+        GatewayContext(
+            clock: clock, deadline: deadline, beginsTraces: beginsTraces, cors: cors, watching: watching, report: report)
     }
 
     /// The part of a trace that a request becomes: a new one of the client's trace, or of a new one where that is wanted.
@@ -172,5 +193,11 @@ extension Request {
 
 extension Response {
     /// As the server takes it.
-    var http: HTTPResponse { HTTPResponse(status: status, headers: headers, body: body) }
+    var http: HTTPResponse {
+        switch sequel {
+        case nil: HTTPResponse(status: status, headers: headers, body: body)
+        case .webSocket(let configuration, let run): .webSocket(configuration, headers: headers, run)
+        case .stream(let run): .stream(status: status, headers: headers, run)
+        }
+    }
 }

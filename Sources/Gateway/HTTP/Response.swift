@@ -9,6 +9,17 @@ public struct Response: Sendable {
     public var headers: [(name: String, value: String)]
     /// The body.
     public var body: [UInt8]
+    /// What goes on behind the headers, instead of the body.
+    var sequel: Sequel?
+
+    /// What an answer can go on as.
+    enum Sequel: Sendable {
+        case webSocket(WebSocketConfiguration, RunWebSocket)
+        case stream(RunStream)
+    }
+
+    typealias RunWebSocket = nonisolated(nonsending) @Sendable (WebSocket) async -> Void
+    typealias RunStream = nonisolated(nonsending) @Sendable (HTTPBodyStream) async -> Void
 
     /// An answer of those parts.
     public init(status: Int = 200, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
@@ -23,9 +34,14 @@ public struct Response: Sendable {
     public static func json(
         _ value: some Encodable, status: Int = 200, headers: [(name: String, value: String)] = []
     ) throws -> Response {
+        .json(text: try jsonText(of: value), status: status, headers: headers)
+    }
+
+    /// The JSON text of `value`, as everything is written that the gateway encodes.
+    static func jsonText(of value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return .json(text: Array(try encoder.encode(value)), status: status, headers: headers)
+        return Array(try encoder.encode(value))
     }
 
     /// An answer whose body is a JSON text as it is.
@@ -102,6 +118,7 @@ enum HTTPStatus {
         case 403: "Forbidden"
         case 404: "Not Found"
         case 405: "Method Not Allowed"
+        case 406: "Not Acceptable"
         case 408: "Request Timeout"
         case 409: "Conflict"
         case 412: "Precondition Failed"
@@ -109,6 +126,7 @@ enum HTTPStatus {
         case 414: "URI Too Long"
         case 415: "Unsupported Media Type"
         case 422: "Unprocessable Content"
+        case 426: "Upgrade Required"
         case 429: "Too Many Requests"
         case 431: "Request Header Fields Too Large"
         case 500: "Internal Server Error"

@@ -83,7 +83,7 @@ extension Routes {
     }
 
     /// The names of a path's parameters; another number of them than the handler takes is a mistake.
-    private func names(_ path: String, count: Int) -> [String] {
+    func names(_ path: String, count: Int) -> [String] {
         let names = path.split(separator: "/").filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
         if names.count != count { reject("\(path): the handler takes \(count) path parameters") }
         return names

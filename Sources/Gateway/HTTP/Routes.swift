@@ -23,6 +23,12 @@ public final class Routes {
     private(set) var middleware: [Middleware] = []
     private(set) var mistakes: [String] = []
 
+    /// Which pages of other origins may use these routes; where it is set, `gateway.cors` of the configuration does not
+    /// count for them.
+    public var cors: CORS? {
+        didSet { if let mistake = cors?.mistake { reject("cors: \(mistake)") } }
+    }
+
     init() {}
 
     /// Notes a mistake of the declaration.
@@ -39,6 +45,14 @@ public final class Routes {
     ///   - query: the query parameters that the route knows; any other is refused with 400, and one given twice too.
     ///   - handler: what answers.
     public func on(_ method: String, _ path: String, query: [String] = [], _ handler: @escaping Responder) {
+        if method.isEmpty || !method.utf8.allSatisfy({ (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }) {
+            mistakes.append("\(path): \"\(method)\" is no method")
+        }
+        declare(.method(method), path, query, handler)
+    }
+
+    /// Declares what answers at a path, whatever makes it answer.
+    func declare(_ asked: Route.Asked, _ path: String, _ query: [String], _ handler: @escaping Responder) {
         guard path.hasPrefix("/") else { return mistakes.append("\(path): a path begins with a slash") }
         let segments = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         let names = segments.filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
@@ -47,12 +61,9 @@ public final class Routes {
         if path.contains(where: { "?#%".contains($0) }) {
             mistakes.append("\(path): a path is written decoded and without a query")
         }
-        if method.isEmpty || !method.utf8.allSatisfy({ (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }) {
-            mistakes.append("\(path): \"\(method)\" is no method")
-        }
-        let route = Route(method, path, parameters: names, query: query, respond: handler)
+        let route = Route(asked.name, path, parameters: names, query: query, respond: handler)
         routes.append(route)
-        if !router.insert(segments[...], method, route) { mistakes.append("\(method) \(path) is declared twice") }
+        if !router.insert(segments[...], asked, route) { mistakes.append("\(asked.name) \(path) is declared twice") }
     }
 }
 
@@ -62,6 +73,23 @@ final class Route: Sendable {
     let query: [String]
     let respond: Responder
     let meter: RouteMeter
+
+    /// What a request has to be for a route to answer it.
+    enum Asked: Hashable, Sendable {
+        case method(String)
+        /// A `GET` that asks to become a WebSocket.
+        case webSocket
+        /// A `GET` that takes Server-Sent Events.
+        case eventStream
+
+        var name: String {
+            switch self {
+            case .method(let name): name
+            case .webSocket: "WebSocket"
+            case .eventStream: "event stream"
+            }
+        }
+    }
 
     init(_ method: String, _ path: String, parameters: [String], query: [String], respond: @escaping Responder) {
         meter = RouteMeter(method: method, route: path)
@@ -76,9 +104,12 @@ final class RouteNode {
     private var literals: [String: RouteNode] = [:]
     private var parameter: RouteNode?
     private var methods: [String: Route] = [:]
+    private var webSocket: Route?
+    private var eventStream: Route?
 
-    func insert(_ path: ArraySlice<String>, _ method: String, _ route: Route) -> Bool {
-        guard let segment = path.first else { return methods.updateValue(route, forKey: method) == nil }
+    /// False if something answers there already.
+    func insert(_ path: ArraySlice<String>, _ asked: Route.Asked, _ route: Route) -> Bool {
+        guard let segment = path.first else { return insert(asked, route) }
         let child: RouteNode
         if segment.hasPrefix(":") {
             child = parameter ?? RouteNode()
@@ -87,12 +118,24 @@ final class RouteNode {
             child = literals[segment] ?? RouteNode()
             literals[segment] = child
         }
-        return child.insert(path.dropFirst(), method, route)
+        return child.insert(path.dropFirst(), asked, route)
+    }
+
+    private func insert(_ asked: Route.Asked, _ route: Route) -> Bool {
+        let former: Route?
+        switch asked {
+        case .method(let name): former = methods.updateValue(route, forKey: name)
+        case .webSocket: (former, webSocket) = (webSocket, route)
+        case .eventStream: (former, eventStream) = (eventStream, route)
+        }
+        return former == nil
     }
 
     /// The same tree as a value that can be used on any thread.
     var frozen: Router {
-        Router(literals: literals.mapValues(\.frozen), parameter: parameter?.frozen, methods: methods)
+        Router(
+            literals: literals.mapValues(\.frozen), parameter: parameter?.frozen, methods: methods,
+            webSocket: webSocket, eventStream: eventStream)
     }
 }
 
@@ -102,17 +145,26 @@ final class RouteNode {
 final class Router: Sendable {
     private let literals: [String: Router]
     private let parameter: Router?
-    let methods: [String: Route]
+    private let methods: [String: Route]
+    private let webSocket: Route?
+    private let eventStream: Route?
+    private let isLive: Bool
 
-    init(literals: [String: Router], parameter: Router?, methods: [String: Route]) {
+    init(
+        literals: [String: Router], parameter: Router?, methods: [String: Route], webSocket: Route?,
+        eventStream: Route?
+    ) {
         self.literals = literals
         self.parameter = parameter
         self.methods = methods
+        self.webSocket = webSocket
+        self.eventStream = eventStream
+        isLive = webSocket != nil || eventStream != nil
     }
 
     /// The node of a path, and the segments at its parameters.
     func find(_ segments: ArraySlice<String>, _ values: inout [String]) -> Router? {
-        guard let segment = segments.first else { return methods.isEmpty ? nil : self }
+        guard let segment = segments.first else { return methods.isEmpty && !isLive ? nil : self }
         if let child = literals[segment], let found = child.find(segments.dropFirst(), &values) { return found }
         // An empty segment is no parameter: it would be a key without a name.
         guard let child = parameter, !segment.isEmpty else { return nil }
@@ -122,11 +174,39 @@ final class Router: Sendable {
         return nil
     }
 
+    /// What answers a request of that method. What a `GET` asks to become is looked at first.
+    func route(_ method: String, _ http: HTTPRequest) -> Route? {
+        if isLive, method == "GET" {
+            if let webSocket, http.asksForWebSocket { return webSocket }
+            if let eventStream, http.acceptsEventStream { return eventStream }
+        }
+        return methods[method] ?? (method == "HEAD" ? methods["GET"] : nil)
+    }
+
+    /// What a plain `GET` of something gets that can only be watched; `nil` if it cannot be watched either.
+    var unaccepted: HTTPError? {
+        if webSocket != nil { return HTTPError(426, "this is for WebSockets", headers: [("Upgrade", "websocket")]) }
+        if eventStream != nil { return HTTPError(406, "this is for requests with Accept: text/event-stream") }
+        return nil
+    }
+
     /// What `Allow` says of the node.
     var allowed: String {
         var names = Set(methods.keys)
-        if names.contains("GET") { names.insert("HEAD") }
+        if isLive { names.insert("GET") }
+        if methods["GET"] != nil { names.insert("HEAD") }
         names.insert("OPTIONS")
         return names.sorted().joined(separator: ", ")
+    }
+}
+
+extension HTTPRequest {
+    /// Whether the client takes Server-Sent Events, and says so.
+    fileprivate var acceptsEventStream: Bool {
+        headers("Accept").contains { field in
+            field.split(separator: ",").contains { range in
+                range.prefix { $0 != ";" }.trimmed.lowercased() == "text/event-stream"
+            }
+        }
     }
 }
