@@ -1,6 +1,6 @@
 /// Every command of the tool, in the order in which `--help` lists them.
 let commands: [Subcommand] = [
-    .status, .get, .put,
+    .status, .get, .put, .watch,
     .settings, .drain, .undrain, .pause, .resume, .pin, .unpin,
     .config, .doctor, .dumpLog,
 ]

@@ -121,7 +121,7 @@ final class HTTPConnection {
     }
 
     private func chunk() throws(Trouble) -> [UInt8]? {
-        guard let size = Int(try line().prefix { $0 != ";" }, radix: 16), size >= 0, size <= 1 << 30 else {
+        guard let size = Int(try line().prefix { $0 != ";" }, radix: 16), size >= 0, size <= 64 << 20 else {
             throw trouble("the answer's chunks cannot be read")
         }
         if size == 0 {
