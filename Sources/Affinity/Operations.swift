@@ -24,8 +24,10 @@ extension Routes {
     ///
     /// It may be shown to whoever may see `/status`; where it looks keys up, they see what those routes show.
     ///
-    /// - Parameter entry: the path of the routes where the page looks a key up (`GET`) and watches it (WebSocket), with
-    ///   `:key` for the key; `nil` if it is to show none.
+    /// - Parameters:
+    ///   - node: whose partitions it shows.
+    ///   - entry: the path of the routes where the page looks a key up (`GET`) and watches it (WebSocket), with `:key` for
+    ///     the key; `nil` if it is to show none.
     public func console(_ node: Node, entry: String? = nil) {
         if let entry, !entry.hasPrefix("/") || !entry.split(separator: "/").contains(":key") {
             reject("the console's entries: \(entry) is no path with :key in it")

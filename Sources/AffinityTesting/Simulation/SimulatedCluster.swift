@@ -120,8 +120,10 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     /// Watches at a node, as a client of its gateway does: `open` begins the watch in the node's process.
     ///
     /// - Parameters:
+    ///   - node: its name.
     ///   - limit: how many events are taken at a time.
     ///   - pause: how long the client takes for that; `nil` for no time.
+    ///   - open: begins it.
     ///   - body: gets the events, and how far they go; and in the end why there are no more, `nil` for a process that died.
     /// - Returns: what ends it; `nil` if the node's process does not run.
     public func watch(

@@ -50,7 +50,11 @@ public final class Metrics: Sendable {
 
     /// Declares a number that goes up and down.
     ///
-    /// - Parameter read: called on any thread when the metrics are read; must return quickly.
+    /// - Parameters:
+    ///   - name: the metric's.
+    ///   - help: what it is, in a sentence.
+    ///   - labels: what tells this number from others of the name.
+    ///   - read: called on any thread when the metrics are read; must return quickly.
     /// - Precondition: name and labels are Prometheus', and the metric has no number with these labels yet.
     public func gauge(
         _ name: String, _ help: String, _ labels: MetricLabels = [:], _ read: @escaping @Sendable () -> Double
