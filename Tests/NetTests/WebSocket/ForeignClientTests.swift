@@ -49,7 +49,8 @@ import Testing
             let (input, output) = (Pipe(), Pipe())
             client.executableURL = URL(fileURLWithPath: "/usr/bin/env")
             client.arguments = [
-                "sh", "-c", "ulimit -n 20000 && exec python3 \"$@\"", "sh", Self.path("idle.py"), "\(port)", "\(count)",
+                "sh", "-c", "ulimit -n 20000 && exec /usr/bin/python3 \"$@\"", "sh", Self.path("idle.py"), "\(port)",
+                "\(count)",
             ]
             client.standardInput = input
             client.standardOutput = output
@@ -84,7 +85,7 @@ import Testing
         let process = Process()
         let output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["python3"] + arguments
+        process.arguments = ["/usr/bin/python3"] + arguments
         process.standardOutput = output
         process.standardError = output
         try process.run()
