@@ -120,7 +120,8 @@ public final class Node: Sendable {
         _ gateway: HTTPGateway, _ cors: CORS?, _ listeners: [GatewayConfiguration.Listener], _ message: String
     ) async throws -> HTTPServer {
         let context = GatewayContext(
-            clock: parts.clock, deadline: settings.gateway.deadline, beginsTraces: settings.gateway.beginsTraces, cors: cors,
+            clock: parts.clock, deadline: settings.gateway.deadline, beginsTraces: settings.gateway.beginsTraces,
+            cors: cors,
             watching: settings.gateway.watching, report: log.reporter)
         let server = try HTTPServer(
             group: parts.loops, configuration: settings.gateway.server, report: log.reporter,

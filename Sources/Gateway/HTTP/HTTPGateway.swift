@@ -161,7 +161,8 @@ package final class GatewayContext: Sendable {
 
     func with(cors: CORS?) -> GatewayContext {
         GatewayContext(
-            clock: clock, deadline: deadline, beginsTraces: beginsTraces, cors: cors, watching: watching, report: report)
+            clock: clock, deadline: deadline, beginsTraces: beginsTraces, cors: cors, watching: watching, report: report
+        )
     }
 
     /// The part of a trace that a request becomes: a new one of the client's trace, or of a new one where that is wanted.
