@@ -9,20 +9,15 @@ package final class Chromium {
     /// What scripts of the page have thrown.
     package private(set) var exceptions: [String] = []
 
-    private static let program = "/usr/bin/chromium"
-
     /// Whether it is there; tests of pages are skipped where not.
-    package static let isAvailable: Bool = {
-        let isThere = FileManager.default.isExecutableFile(atPath: program)
-        if !isThere { print("chromium: tests of pages are skipped; scripts/setup installs it") }
-        return isThere
-    }()
+    package static var isAvailable: Bool { PageDump.isAvailable }
 
     /// Opens a page; it may still load when this returns.
     package init(_ url: String) throws {
+        guard let program = PageDump.program else { throw Failure("there is no Chromium") }
         folder = try TemporaryFolder()
         child = try Child(
-            Self.program,
+            program,
             [
                 // Tests run as root in containers, where its sandbox cannot be made; the pages are our own.
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -90,7 +85,8 @@ package final class Chromium {
     /// Waits until an expression is true in the page.
     package func waitUntil(_ expression: String, within seconds: Double = 30) throws {
         try AffinityTestSupport.waitUntil("\(expression); exceptions \(exceptions)", within: seconds) {
-            try evaluate("Boolean(\(expression))") == "true"
+            // Not before the page is there.
+            try evaluate("(() => { try { return Boolean(\(expression)) } catch { return false } })()") == "true"
         }
     }
 

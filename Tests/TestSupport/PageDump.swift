@@ -2,7 +2,7 @@ import Foundation
 
 /// What Debian's Chromium makes of a page, without a window.
 package enum PageDump {
-    private static let program = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].first(
+    static let program = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].first(
         where: FileManager.default.isExecutableFile)
 
     /// Whether there is a browser; a line says so if there is none.

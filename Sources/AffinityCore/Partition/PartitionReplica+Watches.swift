@@ -17,7 +17,7 @@ extension PartitionReplica: WatchedReplica {
             guard !observer.isOverfull else {
                 throw AskError(.notApplied, .overloaded, "too much has changed while the watch began")
             }
-            var mustSignal = part.buffer.push(items, part.index)
+            var mustSignal = part.buffer.push(items, part.index, isBeginning: true)
             if observer.release() { mustSignal = true }
             if mustSignal { part.buffer.signal() }
         } catch {

@@ -32,6 +32,8 @@ final class WatchBuffer: Sendable {
         var taken: Version?
         /// Whether something was said that does not hold when it begins again.
         var hasBegun: Bool
+        /// Whether what had been missed is still being put in.
+        var isBeginning = true
     }
 
     private struct State {
@@ -41,6 +43,10 @@ final class WatchBuffer: Sendable {
         /// How many of those that wait are changes, and their bytes.
         var changes = 0
         var bytes = 0
+        /// How many of them had been missed when the watch began, and their bytes. They are not held against whoever reads:
+        /// who was too slow, and comes again, has missed more than may wait.
+        var missed = 0
+        var missedBytes = 0
         /// Whether whoever reads knows that there is something.
         var isSignalled = false
         var end: WatchError?
@@ -80,7 +86,9 @@ final class WatchBuffer: Sendable {
     }
 
     /// Puts items of one part in; returns whether whoever reads has to be called.
-    func push(_ items: [Item], _ part: Int) -> Bool {
+    ///
+    /// - Parameter isBeginning: whether they are what had been missed; what comes first to a part always is.
+    func push(_ items: [Item], _ part: Int, isBeginning: Bool = false) -> Bool {
         state.withLock { state in
             var mustSignal = false
             for item in items {
@@ -88,6 +96,7 @@ final class WatchBuffer: Sendable {
                 case .startOver: state.cursors[part].pushed = nil
                 case .current: state.cursors[part].hasBegun = true
                 case .level(_, let version), .progress(_, let version):
+                    state.cursors[part].isBeginning = false
                     guard version >= state.cursors[part].pushed ?? .none else { continue }
                     state.cursors[part].pushed = version
                     state.cursors[part].hasBegun = true
@@ -95,6 +104,10 @@ final class WatchBuffer: Sendable {
                     if let pushed = state.cursors[part].pushed {
                         if change.version <= pushed { continue }
                         state.cursors[part].pushed = change.version
+                    }
+                    if isBeginning || state.cursors[part].isBeginning {
+                        state.missed += 1
+                        state.missedBytes += change.size
                     }
                 case .page: break
                 }
@@ -120,7 +133,8 @@ final class WatchBuffer: Sendable {
         if case .change(_, let change) = item {
             state.changes += 1
             state.bytes += change.size
-            if state.changes > options.events || (state.bytes > options.bytes && state.changes > 1) {
+            let (count, bytes) = (state.changes - state.missed, state.bytes - state.missedBytes)
+            if count > options.events || (bytes > options.bytes && count > 1) {
                 makeRoom(&state)
             }
         }
@@ -141,7 +155,7 @@ final class WatchBuffer: Sendable {
         struct Place: Hashable { var part: Int; var key: [UInt8] }
         var newest = Set<Place>()
         var kept: [Item] = []
-        (state.changes, state.bytes) = (0, 0)
+        (state.changes, state.bytes, state.missed, state.missedBytes) = (0, 0, 0, 0)
         for item in state.items[state.head...].reversed() {
             if let (part, change) = item.entry, !newest.insert(Place(part: part, key: change.key)).inserted { continue }
             if case .change(_, let change) = item {
@@ -206,6 +220,10 @@ final class WatchBuffer: Sendable {
         case .change(let part, let change):
             state.changes -= 1
             state.bytes -= change.size
+            if state.missed > 0 {
+                state.missed -= 1
+                state.missedBytes -= min(state.missedBytes, change.size)
+            }
             // While what stands there is still being said, nobody can go on from a change.
             if state.cursors[part].taken != nil { state.cursors[part].taken = change.version }
         case .level(let part, let version), .progress(let part, let version): state.cursors[part].taken = version

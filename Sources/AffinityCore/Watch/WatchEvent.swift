@@ -64,7 +64,7 @@ public struct WatchOptions: Sendable {
 
     /// What becomes of changes that nobody has taken when there are too many.
     public var overflow: Overflow
-    /// How many changes may wait to be taken; at least 1. A coalescing watch of many keys wants some times as many as keys
+    /// How many changes may wait to be taken, besides those that had been missed when the watch began; at least 1. A coalescing watch of many keys wants some times as many as keys
     /// change at a time.
     public var events: Int
     /// How many bytes of keys and values may wait, unless it is a single change.
