@@ -13,7 +13,6 @@ struct Count: Query {
 
 final class Counters: Partition {
     let counts = Store<String, Int>("counts")
-
     override class func register(_ on: Handlers) {
         on.command(Add.self, add)
         on.query(Count.self, count)
