@@ -3,7 +3,7 @@ import Affinity
 extension Routes {
     /// The bank's counter, and its page.
     func bank(_ accounts: Service<Accounts>) {
-        on("GET", "/") { _ in Page.response }
+        on("GET", "/", query: ["account"]) { _ in Page.response }
         on("POST", "/accounts/:account/deposit") { request in
             let deposit = Deposit(account: try request.account, cents: try request.json(Amount.self).cents)
             return try .json(try await accounts.ask(deposit, try request.commandEnvelope()))
