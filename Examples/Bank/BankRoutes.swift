@@ -63,6 +63,10 @@ private enum Page {
     static let response = Response(
         headers: [
             ("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"),
+            (
+                "Content-Security-Policy",
+                "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                    + "frame-ancestors 'none'; base-uri 'none'"
+            ),
         ], body: PackageResources.page_html)
 }

@@ -137,31 +137,29 @@ extension CORS {
 // MARK: - WebSockets
 
 extension Request {
-    /// Refuses a WebSocket of a page that is neither of the gateway's own origin nor of an allowed one.
+    /// Refuses a page that is neither of the gateway's own origin nor of an allowed one: a WebSocket, and whatever may
+    /// write, since a browser sends some of that without asking first.
     ///
     /// - Throws: 403.
     func checkOrigin() throws(HTTPError) {
         // A client that is no browser says nothing.
         guard let origin = try header("origin") else { return }
         if let cors = context.cors, cors.allows(origin: origin) { return }
-        guard let host = try header("host"), Self.authority(of: origin) == Self.authority(host, scheme: nil) else {
-            throw HTTPError(403, "pages of \(origin) may not open WebSockets here")
+        guard let host = try header("host"), Self.isAuthority(host, of: origin) else {
+            throw HTTPError(403, "pages of \(origin) may not do this here")
         }
     }
 
-    /// Host and port of an origin. The scheme is left out: a proxy in front of the gateway may end TLS.
-    private static func authority(of origin: String) -> String? {
-        guard let colon = origin.firstRange(of: "://") else { return nil }
-        return authority(origin[colon.upperBound...], scheme: origin[..<colon.lowerBound])
-    }
-
-    /// Without the port that a scheme has anyway, and in lower case.
-    private static func authority(_ text: some StringProtocol, scheme: Substring?) -> String {
-        var text = text.lowercased()
-        for (name, port) in [("http", ":80"), ("https", ":443")] where scheme == nil || scheme! == name {
-            if text.hasSuffix(port) { text.removeLast(port.utf8.count) }
+    /// Whether a page of `origin` asks the host and port that it came from. The scheme says the port where there is none,
+    /// and nothing else: a proxy in front of the gateway may end TLS.
+    private static func isAuthority(_ host: String, of origin: String) -> Bool {
+        guard let colon = origin.firstRange(of: "://") else { return false }
+        let port = origin[..<colon.lowerBound] == "https" ? ":443" : ":80"
+        func whole(_ text: some StringProtocol) -> String {
+            let text = text.lowercased()
+            return text.hasSuffix(port) ? String(text.dropLast(port.utf8.count)) : text
         }
-        return text
+        return whole(origin[colon.upperBound...]) == whole(host)
     }
 }
 

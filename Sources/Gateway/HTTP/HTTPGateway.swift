@@ -93,6 +93,7 @@ public final class HTTPGateway: Sendable {
         let request = Request(
             method: method, target: target, parameters: (route.parameters, values), query: query, http: http,
             context: context, received: received)
+        if method != "GET", method != "HEAD" { try request.checkOrigin() }
         return (request, route.respond, route.meter)
     }
 

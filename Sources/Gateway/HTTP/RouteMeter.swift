@@ -36,7 +36,7 @@ final class RouteMeter: Sendable {
     func count(_ status: Int, from begin: MonotonicTime, to end: MonotonicTime) {
         let here = cells.here
         let index = status &- 100
-        here.add(1, at: places.indices.contains(index) ? Int(places[index]) : Int(places[0]))
+        here.add(1, at: places.indices.contains(index) ? Int(places[index]) : Self.statuses.count)
         Histogram.add(nanoseconds: end.nanoseconds &- begin.nanoseconds, to: here, at: Self.durations)
     }
 
