@@ -278,6 +278,8 @@ void Connection::begin_body(void *context, const cb_body_events *events, bool is
     retain();  // until `closed` is called
     enter(State::streaming, 0);
     queue_flush();
+    // Who begins while the server drains was not among those that were told.
+    if (is_draining()) events->draining(context);
 }
 
 bool Connection::append_body(std::string_view bytes) {

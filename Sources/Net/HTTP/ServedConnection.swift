@@ -68,11 +68,13 @@ final class ServedConnection: @unchecked Sendable {
         case .stream(let write):
             guard let stream = HTTPBodyStream(answering: request, response, on: loop) else { return }
             stream.onEnding = { [weak self] in self?.cancel() }
+            if stream.isDraining { cancel() }
             await write(stream)
             if loop.isCurrent { stream.end() } else { loop.post { stream.end() } }
         case .webSocket(let configuration, let subprotocol, let body):
             guard let socket = request.open(configuration, subprotocol, response, on: loop) else { return }
             socket.onClosing = { [weak self] in self?.cancel() }
+            if !socket.isOpen { cancel() }
             await body(socket)
             if loop.isCurrent { socket.close() } else { loop.post { socket.close() } }
         }
