@@ -77,8 +77,20 @@ import Testing
 
     private static func line(_ pipe: Pipe) -> String {
         var line: [UInt8] = []
-        while let byte = pipe.fileHandleForReading.readData(ofLength: 1).first, byte != 10 { line.append(byte) }
+        while let byte = bytes(pipe, atMost: 1).first, byte != 10 { line.append(byte) }
         return String(decoding: line, as: UTF8.self)
+    }
+
+    /// None at the end. Not by Foundation, which ends the process when a signal interrupts the call.
+    private static func bytes(_ pipe: Pipe, atMost limit: Int) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+            var result = 0
+            repeat {
+                result = read(pipe.fileHandleForReading.fileDescriptor, buffer.baseAddress, limit)
+            } while result < 0
+                && errno == EINTR
+            count = max(0, result)
+        }
     }
 
     private static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
@@ -89,9 +101,10 @@ import Testing
         process.standardOutput = output
         process.standardError = output
         try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
+        var said: [UInt8] = []
+        while case let part = bytes(output, atMost: 4096), !part.isEmpty { said += part }
         process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: data, as: UTF8.self))
+        return (process.terminationStatus, String(decoding: said, as: UTF8.self))
     }
 
     /// A sanitizer's own memory is more than what is measured.
