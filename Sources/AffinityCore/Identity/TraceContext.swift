@@ -1,5 +1,7 @@
 /// Which trace a request belongs to (W3C Trace Context), and which part of it this is.
-package struct TraceContext: Hashable, Sendable {
+///
+/// Behind one reference, because every request has room for one and few have one.
+package final class TraceContext: Sendable {
     /// The trace, in two halves; not both 0.
     private let high: UInt64
     private let low: UInt64

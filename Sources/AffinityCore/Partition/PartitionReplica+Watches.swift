@@ -5,7 +5,7 @@ extension PartitionReplica: WatchedReplica {
     /// Begins to tell `part` what happens: what it has missed if that can be had, else what stands there; then every
     /// change, until the replica does not serve any longer (`WatchOwner.lost`) or `close` is called.
     ///
-    /// - Throws: `AskError`, *not applied*: nothing was told, and nothing will be.
+    /// - Throws: `AskError`, *not applied*: nothing more will be told.
     func open(_ part: WatchPart) async throws(AskError) {
         _ = try serving()
         let observer = feed.register(part)
@@ -14,7 +14,9 @@ extension PartitionReplica: WatchedReplica {
             // What was read may be of a time when another node served already.
             if needsProof { try await prove(Envelope()) }
             guard observer.isLive, isServing else { throw notServing() }
-            guard !observer.isOverfull else {
+            if observer.isOverfull {
+                // What was read is right up to where it was read, so the next try has less to read.
+                if !observer.isScanning, part.buffer.push(items, part.index, isBeginning: true) { part.buffer.signal() }
                 throw AskError(.notApplied, .overloaded, "too much has changed while the watch began")
             }
             var mustSignal = part.buffer.push(items, part.index, isBeginning: true)

@@ -28,6 +28,8 @@ struct LogReplay {
     private var ofKey: [Int: [[UInt8]: [Int]]] = [:]
     private var ofMany: [Int] = []
     private var bytes = 0
+    /// How many bytes were read since nothing waited for a decision.
+    private var undecided = 0
 
     /// - Parameters:
     ///   - checkpoint: where to begin.
@@ -88,6 +90,7 @@ struct LogReplay {
             page.next = ends[changelog]
         }
         if let hole = page.hole(from: next) { lose(changelog, before: hole) }
+        for record in page.records { undecided += record.record.key.count + (record.record.value?.count ?? 0) }
         let decisions =
             isShared
             ? fold.take(page, of: changelog, &checkpoint, &unsettled)
@@ -99,6 +102,9 @@ struct LogReplay {
             case .valid: hand(write, note)
             }
         }
+        // From a compacted beginning nothing is decided before the last settled: that must not be held for a watch.
+        if stores.indices.allSatisfy({ fold.waiting($0) == 0 }) { undecided = 0 }
+        if undecided > limit { loseAll() }
     }
 
     /// Everything was read: who still waits for a decision cannot have it.

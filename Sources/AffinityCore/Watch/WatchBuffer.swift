@@ -85,6 +85,9 @@ final class WatchBuffer: Sendable {
         }
     }
 
+    /// A part is to be filled by somebody else: what it has missed by then is not held against whoever reads.
+    func beginAgain(_ part: Int) { state.withLock { $0.cursors[part].isBeginning = true } }
+
     /// Puts items of one part in; returns whether whoever reads has to be called.
     ///
     /// - Parameter isBeginning: whether they are what had been missed; what comes first to a part always is.
@@ -191,10 +194,20 @@ final class WatchBuffer: Sendable {
 
     /// Takes out what waits, not more than `limit` items.
     ///
+    /// - Parameters:
+    ///   - bytes: how many bytes the changes among them may have.
+    ///   - evenOne: whether the first one may have more.
     /// - Returns: the items, the progress among them too; and the end, if nothing waits before it.
-    func take(atMost limit: Int) -> (items: [Item], end: WatchError?) {
+    func take(
+        atMost limit: Int, bytes: Int = .max, evenOne: Bool = true
+    ) -> (items: [Item], end: WatchError?) {
         state.withLock { state in
-            let count = min(limit, state.items.count - state.head)
+            var (count, left) = (0, bytes)
+            while count < limit, state.head + count < state.items.count {
+                left -= state.items[state.head + count].entry?.change.size ?? 0
+                if left < 0, count > 0 || !evenOne { break }
+                count += 1
+            }
             let items: [Item]
             if count == state.items.count {
                 items = state.items

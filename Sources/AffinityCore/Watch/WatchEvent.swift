@@ -33,6 +33,14 @@ public struct WatchScope: Hashable, Sendable {
         }
     }
 
+    /// The bytes of its key or prefix.
+    var size: Int {
+        switch kind {
+        case .key(let bytes), .prefix(let bytes): bytes.count
+        case .all: 0
+        }
+    }
+
     var isKey: Bool { if case .key = kind { true } else { false } }
 }
 

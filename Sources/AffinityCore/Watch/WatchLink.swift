@@ -18,7 +18,12 @@ actor WatchLink {
     private let session: UInt64
     private let onOpen: @Sendable (WatchPart) -> Void
     private let onLoss: @Sendable ([WatchPart], WatchLink) -> Void
+    /// By a number that each part gets anew whenever it is placed here: what was on its way for a former placement is not
+    /// taken for this one's.
     private var entries: [UInt64: Entry] = [:]
+    /// Where each part is among them.
+    private var places: [UInt64: UInt64] = [:]
+    private var lastPlace: UInt64 = 0
     /// What no batch has confirmed: since which poll it was said, 0 if it was not yet.
     private var additions: [UInt64: UInt64] = [:]
     private var removals: [UInt64: UInt64] = [:]
@@ -26,15 +31,15 @@ actor WatchLink {
     private var progress: [Int: Position] = [:]
     private var number: UInt64 = 0
     private var received: UInt64 = 0
-    /// The poll that is on its way.
+    /// The poll that is on its way, if it waits until something happens; one that says something is answered at once.
     private var withdrawal: Withdrawal?
     private var isRunning = false
     private var isOver = false
 
     /// How long a poll waits at the other node for something to happen.
     static let patience = Duration.seconds(5)
-    /// How many additions go with one poll.
-    private static let maxAdditions = 4096
+    /// How many additions, removals and pages go with one poll, and how many bytes of additions.
+    private static let most = (additions: 4096, numbers: 16_384, bytes: 256 << 10)
 
     /// - Parameters:
     ///   - onOpen: hears of each part when the first word of it has come.
@@ -60,20 +65,21 @@ actor WatchLink {
 
     nonisolated func add(_ part: WatchPart) {
         assumeIsolated { link in
-            link.entries[part.number] = Entry(part: part)
-            link.removals[part.number] = nil
-            link.additions[part.number] = 0
+            link.lastPlace += 1
+            link.entries[link.lastPlace] = Entry(part: part)
+            link.places[part.number] = link.lastPlace
+            link.additions[link.lastPlace] = 0
             link.poll()
         }
     }
 
-    nonisolated func remove(_ part: WatchPart) { assumeIsolated { $0.forget(part.number) } }
+    nonisolated func remove(_ part: WatchPart) { assumeIsolated { $0.forget(part) } }
 
     /// The last page of a part has been taken.
     nonisolated func more(_ part: WatchPart) {
         assumeIsolated { link in
-            guard link.entries[part.number] != nil else { return }
-            link.pages[part.number] = 0
+            guard let place = link.places[part.number] else { return }
+            link.pages[place] = 0
             link.poll()
         }
     }
@@ -82,7 +88,7 @@ actor WatchLink {
     nonisolated func give(up partition: Int) -> [WatchPart] {
         assumeIsolated { link in
             let parts = link.entries.values.map(\.part).filter { $0.partition == partition }
-            for part in parts { link.forget(part.number) }
+            for part in parts { link.forget(part) }
             return parts.sorted { $0.number < $1.number }
         }
     }
@@ -90,19 +96,27 @@ actor WatchLink {
     /// Nothing is wanted any longer.
     nonisolated func end() {
         assumeIsolated { link in
-            (link.isOver, link.entries) = (true, [:])
+            (link.isOver, link.entries, link.places) = (true, [:], [:])
             link.withdrawal?.withdraw()
         }
     }
 
     // MARK: -
 
-    private func forget(_ number: UInt64) {
-        guard let entry = entries.removeValue(forKey: number) else { return }
+    private func forget(_ part: WatchPart) {
+        guard let place = places[part.number], let entry = take(place) else { return }
         advance(entry)
-        additions[number] = nil
-        pages[number] = nil
-        removals[number] = 0
+        poll()
+    }
+
+    /// Takes a placement away, here and at the other node.
+    private func take(_ place: UInt64) -> Entry? {
+        guard let entry = entries.removeValue(forKey: place) else { return nil }
+        places[entry.part.number] = nil
+        additions[place] = nil
+        pages[place] = nil
+        removals[place] = 0
+        return entry
     }
 
     /// A quiet part is as far as its partition.
@@ -115,6 +129,7 @@ actor WatchLink {
 
     /// Makes sure that what is new is said.
     private func poll() {
+        if isOver { return }
         if isRunning {
             withdrawal?.withdraw()
             return
@@ -125,10 +140,10 @@ actor WatchLink {
     }
 
     private func run() async {
-        while !isOver, !entries.isEmpty {
+        while !isOver, !entries.isEmpty || !removals.isEmpty {
             let withdrawal = Withdrawal()
-            self.withdrawal = withdrawal
             let poll = nextPoll()
+            self.withdrawal = poll.saysSomething ? nil : withdrawal
             do throws(PeerError) {
                 let bytes = try await link.ask(
                     peer, WatchPoll.requestType, poll.bytes,
@@ -154,8 +169,10 @@ actor WatchLink {
     private func nextPoll() -> WatchPoll {
         number += 1
         var poll = WatchPoll(keyspace: keyspace, session: session, number: number, received: received)
-        for number in additions.keys.sorted().prefix(Self.maxAdditions) {
-            guard let part = entries[number]?.part else { continue }
+        var bytes = 0
+        for number in additions.keys.sorted().prefix(Self.most.additions) {
+            guard bytes < Self.most.bytes, let part = entries[number]?.part else { continue }
+            bytes += 64 + part.name.utf8.count + part.scope.size
             let cursor = part.cursor
             poll.additions.append(
                 .init(
@@ -163,8 +180,8 @@ actor WatchLink {
                     after: cursor.version, hasBegun: cursor.hasBegun, options: part.buffer.options))
             if additions[number] == 0 { additions[number] = poll.number }
         }
-        poll.removals = removals.keys.sorted()
-        poll.pages = pages.keys.sorted()
+        poll.removals = Array(removals.keys.sorted().prefix(Self.most.numbers))
+        poll.pages = Array(pages.keys.sorted().prefix(Self.most.numbers))
         for removal in poll.removals where removals[removal] == 0 { removals[removal] = poll.number }
         for page in poll.pages where pages[page] == 0 { pages[page] = poll.number }
         return poll
@@ -180,12 +197,8 @@ actor WatchLink {
         received = batch.number
         hand(batch)
         progress.merge(batch.progress) { $1 }
-        let lost = batch.lost.compactMap { number -> WatchPart? in
-            guard let entry = entries.removeValue(forKey: number) else { return nil }
-            additions[number] = nil
-            pages[number] = nil
-            return entry.part
-        }
+        // Taken away there too: a poll that repeated the addition may have brought it back.
+        let lost = batch.lost.compactMap { take($0)?.part }
         if !lost.isEmpty { onLoss(lost, self) }
     }
 
@@ -200,7 +213,10 @@ actor WatchLink {
                 items.append(batch.items[place])
                 place += 1
             }
-            guard let entry = entries[watch] else { continue }
+            guard let entry = entries[watch] else {
+                if removals[watch] == nil { removals[watch] = 0 }
+                continue
+            }
             if !entry.isOpen {
                 entries[watch]?.isOpen = true
                 onOpen(entry.part)
@@ -226,7 +242,7 @@ actor WatchLink {
         isOver = true
         let left = entries.values.sorted { $0.part.number < $1.part.number }
         for entry in left { advance(entry) }
-        entries = [:]
+        (entries, places) = ([:], [:])
         onLoss(left.map(\.part), self)
     }
 }

@@ -28,6 +28,9 @@ struct WatchPoll: Sendable {
     /// The parts whose next page is wanted.
     var pages: [UInt64] = []
 
+    /// Whether it has more than the wish to hear: then it is answered at once, because what it says is repeated until then.
+    var saysSomething: Bool { !additions.isEmpty || !removals.isEmpty || !pages.isEmpty }
+
     var bytes: [UInt8] {
         var fields = FieldWriter(capacity: 64 + additions.count * 64 + (removals.count + pages.count) * 8)
         fields.write(keyspace)
@@ -90,10 +93,11 @@ extension WatchPoll.Addition {
         store = try fields.text()
         let kind = try fields.number(UInt8.self)
         let key = try fields.field()
+        guard kind <= 2 else { throw CBORError(.malformed, "a scope of kind \(kind)") }
         scope = kind == 0 ? .key(key) : kind == 1 ? .prefix(key) : .all
         let flags = try fields.number(UInt8.self)
-        let version = try fields.number(UInt64.self)
-        after = flags & 1 == 0 ? nil : Version(version)
+        let version = try fields.version()
+        after = flags & 1 == 0 ? nil : version
         hasBegun = flags & 2 != 0
         let overflow = WatchOptions.Overflow(rawValue: try fields.number()) ?? .close
         let events = Int(try fields.number(UInt32.self))
@@ -173,7 +177,7 @@ struct WatchBatch: Sendable {
             let watch = try fields.number(UInt64.self)
             let kind = Item.Kind(rawValue: try fields.number())
             let value = try fields.number(UInt64.self)
-            guard let kind, kind.rawValue > 1 || value < UInt64(changes.count) else {
+            guard let kind, value < (kind.rawValue > 1 ? 1 << 63 : UInt64(changes.count)) else {
                 throw CBORError(.malformed, "an item of a watch is damaged")
             }
             items.append(Item(watch: watch, kind: kind, value: value))
@@ -181,7 +185,11 @@ struct WatchBatch: Sendable {
         lost = try fields.position().map(UInt64.init(bitPattern:))
         for _ in 0..<(try fields.number(UInt32.self)) {
             let partition = Int(try fields.number(UInt32.self))
-            progress[partition] = Position(try fields.position().map(Offset.init))
+            let position = Position(try fields.position().map(Offset.init))
+            guard position.offsets.allSatisfy({ $0 >= .zero }) else {
+                throw CBORError(.malformed, "a position before the beginning of a changelog")
+            }
+            progress[partition] = position
         }
     }
 
@@ -189,7 +197,7 @@ struct WatchBatch: Sendable {
         let partition = Int(try fields.number(UInt32.self))
         let store = try fields.text()
         let key = try fields.field()
-        let version = Version(try fields.number(UInt64.self))
+        let version = try fields.version()
         let flags = try fields.number(UInt8.self)
         if flags & 2 == 0 { last = Position(try fields.position().map(Offset.init)) }
         var entry: StoredEntry?
@@ -202,5 +210,14 @@ struct WatchBatch: Sendable {
         for _ in 0..<(try fields.number(UInt16.self)) { tags.append(try fields.text()) }
         return Change(
             partition: partition, store: store, key: key, entry: entry, version: version, position: last, tags: tags)
+    }
+}
+
+extension FieldReader {
+    /// A version; one that no log gives would silence a watch for ever.
+    fileprivate mutating func version() throws(CBORError) -> Version {
+        let number = try number(UInt64.self)
+        guard number < 1 << 63 else { throw CBORError(.malformed, "a version beyond all offsets") }
+        return Version(number)
     }
 }

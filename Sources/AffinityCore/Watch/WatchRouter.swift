@@ -46,6 +46,8 @@ actor WatchRouter: WatchOwner {
     /// Those that wait, by partition.
     private var waiting: [Int: Set<UInt64>] = [:]
     private var isRetrying = false
+    /// When it is looked at next how long each has waited.
+    private var nextLook = MonotonicTime.notYet
     /// One for each node that has a master of some part.
     private var links: [NodeID: WatchLink] = [:]
 
@@ -130,7 +132,9 @@ actor WatchRouter: WatchOwner {
     private func leave(_ entry: Entry) {
         let part = entry.part
         switch entry.place {
-        case .waiting: waiting[part.partition]?.remove(part.number)
+        case .waiting:
+            waiting[part.partition]?.remove(part.number)
+            if waiting[part.partition]?.isEmpty == true { waiting[part.partition] = nil }
         case .opening, .here:
             let replica = replica(part.partition)
             Task(executorPreference: executor) { await replica.close(part) }
@@ -157,6 +161,7 @@ actor WatchRouter: WatchOwner {
         let part = entry.part
         entry.attempt += 1
         entry.isLost = false
+        part.buffer.beginAgain(part.index)
         if replica(part.partition).isServingWatches {
             entry.place = .opening
             entries[number] = entry
@@ -224,14 +229,31 @@ actor WatchRouter: WatchOwner {
             return end(entry.part, .notReady, "partition \(entry.part.partition) of \(keyspace) has no master")
         }
         waiting[entry.part.partition, default: []].insert(number)
-        guard !isRetrying else { return }
-        isRetrying = true
-        executor.schedule(at: now.advanced(by: Self.retry)) { [weak self] in self?.assumeIsolated { $0.tryAgain() } }
+        retryLater()
     }
 
     private func tryAgain() {
         isRetrying = false
-        for partition in waiting.keys.sorted() { placeWaiting(partition) }
+        let now = clock.monotonic
+        // Those without a master are gone through seldom: there may be very many, and all wait for the same.
+        let isAnyLate = nextLook <= now
+        if isAnyLate { nextLook = now.advanced(by: .milliseconds(250)) }
+        for partition in waiting.keys.sorted() where isAnyLate || hasMaster(partition) { placeWaiting(partition) }
+        if !waiting.isEmpty { retryLater() }
+    }
+
+    private func hasMaster(_ partition: Int) -> Bool {
+        if replica(partition).isServingWatches { return true }
+        let master = routing?.table[PartitionID(keyspace: keyspace, number: partition)].master
+        return master.map { $0.node != node } ?? false
+    }
+
+    private func retryLater() {
+        guard !isRetrying else { return }
+        isRetrying = true
+        executor.schedule(at: clock.monotonic.advanced(by: Self.retry)) { [weak self] in
+            self?.assumeIsolated { $0.tryAgain() }
+        }
     }
 
     private func placeWaiting(_ partition: Int) {
@@ -250,11 +272,12 @@ actor WatchRouter: WatchOwner {
 
     private func wantMore(_ part: WatchPart) {
         switch entries[part.number]?.place {
-        case .here:
+        case .opening, .here:
+            // Whoever reads may have the first page before word has come that the replica is there.
             let replica = replica(part.partition)
             Task(executorPreference: executor) { await replica.more(part) }
         case .there(let link): link.more(part)
-        case .waiting, .opening, nil: break
+        case .waiting, nil: break
         }
     }
 

@@ -51,6 +51,8 @@ actor WatchSessions: WatchOwner {
     private static let lifetime = Duration.seconds(15)
     /// How many bytes a batch has, about.
     private static let batch = 512 << 10
+    /// How many lost watches go with one.
+    private static let mostLost = 16_384
     /// How often the progress of the partitions is said.
     private static let progress = Duration.seconds(1)
     private static let maxSessions = 4096
@@ -83,7 +85,7 @@ actor WatchSessions: WatchOwner {
             if batch.number > poll.received { return batch.bytes }
             session.batch = nil
         }
-        if session.ready.isEmpty, session.lost.isEmpty { await wait(session) }
+        if session.ready.isEmpty, session.lost.isEmpty, !poll.saysSomething { await wait(session) }
         guard session.poll == poll.number, sessions[poll.session] === session else {
             // Nobody hears it: a later poll has come, or the session is over.
             throw PeerError(.lost, isNotSent: false, "the poll was overtaken")
@@ -118,7 +120,8 @@ actor WatchSessions: WatchOwner {
         await withUnsafeContinuation { continuation in
             session.waiter = continuation
             let (executor, id) = (executor, session.number)
-            executor.schedule(at: clock.monotonic.advanced(by: WatchLink.patience)) { [weak self] in
+            let patience = session.watches.isEmpty ? WatchLink.patience : Self.progress
+            executor.schedule(at: clock.monotonic.advanced(by: patience)) { [weak self] in
                 self?.assumeIsolated { sessions in
                     guard let session = sessions.sessions[id], session.poll == number else { return }
                     session.wake()
@@ -256,19 +259,20 @@ actor WatchSessions: WatchOwner {
         let ready = session.ready
         session.ready = []
         for (place, number) in ready.enumerated() {
-            if size > Self.batch {
-                session.ready = Array(ready[place...])
+            guard let watch = session.watches[number] else { continue }
+            // A single change may be larger than a batch is meant to be: then it is alone in it.
+            let (items, end) = watch.part.buffer.take(
+                atMost: 256, bytes: Self.batch - size, evenOne: batch.items.isEmpty)
+            if items.isEmpty, watch.part.buffer.count > 0 {
+                session.ready = Array(ready[place...]) + session.ready
                 break
             }
-            guard let watch = session.watches[number] else { continue }
-            // Not more of one than goes into a batch, so that what it holds is bounded.
-            let (items, end) = watch.part.buffer.take(atMost: 256)
             for item in items { add(item, number, &batch, &places, &size) }
             if watch.part.buffer.count > 0 { session.ready.append(number) } else { watch.isReady = false }
             // It is the way that was too slow: the other node goes on from where it is.
             if end != nil { session.lost.insert(number) }
         }
-        for number in session.lost.sorted() where session.watches[number]?.isReady != true {
+        for number in session.lost.sorted().prefix(Self.mostLost) where session.watches[number]?.isReady != true {
             batch.lost.append(number)
             remove(number, session)
             session.lost.remove(number)
