@@ -44,6 +44,10 @@ import Testing
         (141, "a refusal named a version that never existed"),
         (150, "a refusal named a version that never existed"),
         (791_790_097_673, "a standby that had been paused missed a removal"),
+        (814, "a scan was not asked for its second page"),
+        (1024, "a scan was not asked for its second page"),
+        (1258, "a scan was not asked for its second page"),
+        (1830, "a scan was not asked for its second page"),
         (200_268, "the model of the log compacted what stood before a claim that had not settled"),
     ]
 
