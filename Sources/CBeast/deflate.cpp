@@ -79,7 +79,9 @@ DeflateTerms accept_deflate(const std::string &offers, const cb_websocket_option
         answer = "permessage-deflate";
         if (!terms.keeps_context_out) answer += "; server_no_context_takeover";
         if (!terms.keeps_context_in) answer += "; client_no_context_takeover";
-        if (terms.window_bits_out < 15) answer += "; server_max_window_bits=" + std::to_string(terms.window_bits_out);
+        // Who asks for it has to be told, whatever it is.
+        if (offer.server_bits || terms.window_bits_out < 15)
+            answer += "; server_max_window_bits=" + std::to_string(terms.window_bits_out);
         if (offer.client_bits && std::min(wanted, options.window_bits) < 15)
             answer += "; client_max_window_bits=" + std::to_string(std::min(wanted, options.window_bits));
         return true;
