@@ -9,7 +9,14 @@ import Testing
     static func has(_ library: String) -> Bool {
         let isThere = FileManager.default.fileExists(atPath: "/usr/lib/python3/dist-packages/\(library)")
         if !isThere { print("skipped: there is no Debian package python3-\(library); scripts/setup installs it") }
-        return isThere
+        return isThere && canStart
+    }
+
+    /// Foundation reads beyond the entries of a folder when it starts a process (`findMaximumOpenFromProcSelfFD`), which a
+    /// sanitizer does not let pass.
+    static var canStart: Bool {
+        if isSanitized { print("skipped: Foundation cannot start a process under a sanitizer") }
+        return !isSanitized
     }
 
     @Test(.enabled(if: has("websockets"), "scripts/setup installs Python's websockets"))
@@ -41,7 +48,7 @@ import Testing
     }
 
     /// Ten thousand that do nothing, each for little memory; and then each is there.
-    @Test func tenThousandIdleConnections() async throws {
+    @Test(.enabled(if: canStart)) func tenThousandIdleConnections() async throws {
         let count = 10_000
         try await withEcho(server: { $0.connectionLimit = count + 10 }) { port, server throws in
             let before = try Self.residentBytes()
@@ -63,7 +70,7 @@ import Testing
             #expect(server.openConnections == count)
             let each = (try Self.residentBytes() - before) / count
             print("an idle WebSocket takes \(each) bytes, with what other tests took meanwhile")
-            if !Self.isSanitized { #expect(each <= 20 * 1024) }
+            #expect(each <= 20 * 1024)
             input.fileHandleForWriting.write(Data("\n".utf8))
             #expect(Self.line(output) == "all echo")
             #expect(server.openConnections == count)
@@ -107,7 +114,6 @@ import Testing
         return (process.terminationStatus, String(decoding: said, as: UTF8.self))
     }
 
-    /// A sanitizer's own memory is more than what is measured.
     private static var isSanitized: Bool {
         ["__asan_init", "__tsan_init"].contains { (name: String) in dlsym(nil, name) != nil }
     }
