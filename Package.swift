@@ -140,7 +140,8 @@ let package = Package(
         tests("SimulationTests", ["AffinitySimulation", "AffinityTestSupport", "Simulate"]),
         // Small scripts, each with what comes of it.
         tests("ScenarioTests", ["AffinityCore", "AffinityTesting", "AffinitySimulation"], data: ["Scenarios"]),
-        tests("AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores"]),
+        tests(
+            "AffinityCoreTests", ["AffinityCore", "AffinityTesting", "AffinityMemStores", "AffinityTestSupport"]),
         tests(
             "MemStoresTests",
             [
@@ -155,7 +156,7 @@ let package = Package(
             ]),
         tests("NetTests", ["AffinityNet", "AffinityCore", "AffinityTestSupport"], data: ["Clients"]),
         tests("TransportTests", ["AffinityTransport", "AffinityNet", "AffinityCore", "AffinityTestSupport"]),
-        tests("ConfigurationTests", ["AffinityConfiguration"]),
+        tests("ConfigurationTests", ["AffinityConfiguration", "AffinityTestSupport"]),
         tests("ObservabilityTests", ["AffinityObservability", "AffinityConfiguration", "AffinityCore"]),
         tests(
             "CoordinatorTests",

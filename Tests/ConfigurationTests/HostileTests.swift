@@ -1,3 +1,4 @@
+import AffinityTestSupport
 import Testing
 
 @testable import AffinityConfiguration
@@ -34,7 +35,7 @@ import Testing
     }
 
     @Test func randomBytesNeverTrap() {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = newSeed()
         print("seed of random YAML: \(seed)")
         var random = SplitMix(state: seed)
         let pieces = [
@@ -56,7 +57,7 @@ import Testing
     }
 
     @Test func randomWordsNeverTrap() {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = newSeed()
         print("seed of random words: \(seed)")
         var random = SplitMix(state: seed)
         for _ in 0..<4_000 {

@@ -10,12 +10,11 @@ extension Faults {
     @Suite(.serialized) struct KillTests {
         /// More rounds for longer runs; a seed to repeat what a run has sent.
         static let rounds = ProcessInfo.processInfo.environment["FAULT_ROUNDS"].flatMap { Int($0) } ?? 12
-        static let seed =
-            ProcessInfo.processInfo.environment["FAULT_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 0..<100_000)
+        static let seed = newSeed()
 
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func nothingAcknowledgedIsLost(_ memstore: KeyValueNode.MemStore) async throws {
-            print("FAULT_SEED=\(Self.seed) FAULT_ROUNDS=\(Self.rounds)")
+            print("TEST_SEED=\(Self.seed) FAULT_ROUNDS=\(Self.rounds)")
             let folder = try TemporaryFolder()
             let load = Load(seed: Self.seed)
             try await onThread {
@@ -32,7 +31,7 @@ extension Faults {
         /// The log forgets all the time what was overwritten or removed, and is killed at that too.
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func nothingIsLostWhileTheLogIsCompacted(_ memstore: KeyValueNode.MemStore) async throws {
-            print("FAULT_SEED=\(Self.seed) FAULT_ROUNDS=\(Self.rounds)")
+            print("TEST_SEED=\(Self.seed) FAULT_ROUNDS=\(Self.rounds)")
             let folder = try TemporaryFolder()
             let load = Load(seed: Self.seed)
             let compactions = try await onThread {

@@ -34,12 +34,6 @@ func rocksDBEngine(_ folder: String) -> RocksDBMemStoreEngine {
 }
 
 extension Seeded {
-    /// With a seed to be printed, so that a failed test can be repeated: `AFFINITY_SEED` sets it.
-    init() {
-        let given = ProcessInfo.processInfo.environment["AFFINITY_SEED"].flatMap { UInt64($0) }
-        self.init(given ?? UInt64.random(in: 1...UInt64(UInt32.max)))
-    }
-
     mutating func bytes(_ count: ClosedRange<Int>, below limit: UInt8 = .max) -> [UInt8] {
         (0..<Int.random(in: count, using: &self)).map { _ in UInt8.random(in: 0...limit, using: &self) }
     }

@@ -31,7 +31,7 @@ package final class Chromium {
                     Int($0)
                 })
             else { throw Failure("no port: \(line.text)") }
-            tools = try WebSocketProbe(port: port, try Self.page(port, url), timeout: 60)
+            tools = try WebSocketProbe(port: port, try Self.page(port, url))
             try call("Runtime.enable")
         } catch {
             child.send(SIGKILL)
@@ -83,7 +83,7 @@ package final class Chromium {
     }
 
     /// Waits until an expression is true in the page.
-    package func waitUntil(_ expression: String, within seconds: Double = 30) throws {
+    package func waitUntil(_ expression: String, within seconds: Double = 60) throws {
         try AffinityTestSupport.waitUntil("\(expression); exceptions \(exceptions)", within: seconds) {
             // Not before the page is there.
             try evaluate("(() => { try { return Boolean(\(expression)) } catch { return false } })()") == "true"

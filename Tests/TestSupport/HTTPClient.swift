@@ -7,7 +7,7 @@ package final class HTTPClient {
     private var start = 0
 
     /// Connects to the loopback; no call waits longer than `timeout` seconds for the other side.
-    package init(port: Int, timeout: Int = 10, receiveBuffer: Int32? = nil) throws {
+    package init(port: Int, timeout: Int = 60, receiveBuffer: Int32? = nil) throws {
         // Not for the programs that other tests start meanwhile.
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var limit = timeval(tv_sec: timeout, tv_usec: 0)

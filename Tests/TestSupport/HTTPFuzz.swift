@@ -12,7 +12,7 @@ package struct HTTPFuzz {
     ///
     /// Every connection must be answered or closed, and the server must live on.
     package static func run(
-        port: Int, count: Int, corpus: [[UInt8]], seed: UInt64 = .random(in: 0 ... .max)
+        port: Int, count: Int, corpus: [[UInt8]], seed: UInt64 = newSeed()
     ) throws {
         print("fuzz seed \(seed)")
         var fuzz = HTTPFuzz(seed: seed, corpus: corpus)
@@ -20,7 +20,7 @@ package struct HTTPFuzz {
             let bytes = fuzz.nextRequest()
             let words =
                 "seed \(seed), request \(number): \(String(decoding: bytes, as: UTF8.self).debugDescription)"
-            let client = try HTTPClient(port: port, timeout: 15)
+            let client = try HTTPClient(port: port)
             // The server may have closed before it has read all of it.
             try? client.send(bytes)
             client.finishSending()

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Numbers that a seed decides (SplitMix64).
 package struct Seeded: RandomNumberGenerator {
     package let seed: UInt64
@@ -15,4 +17,10 @@ package struct Seeded: RandomNumberGenerator {
         z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
         return z ^ (z >> 31)
     }
+}
+
+/// A seed for a test that tries something else in each run: `TEST_SEED` if that is set, so that a run can be repeated and
+/// a change can be judged by what it does, or else any. Whoever takes one prints it.
+package func newSeed() -> UInt64 {
+    ProcessInfo.processInfo.environment["TEST_SEED"].flatMap { UInt64($0) } ?? .random(in: 1000..<1 << 40)
 }

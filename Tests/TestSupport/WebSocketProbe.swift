@@ -39,7 +39,7 @@ package final class WebSocketProbe {
 
     /// Opens a WebSocket over the loopback.
     package init(
-        port: Int, _ target: String = "/", _ headers: [(String, String)] = [], timeout: Int = 10,
+        port: Int, _ target: String = "/", _ headers: [(String, String)] = [], timeout: Int = 60,
         receiveBuffer: Int32? = nil
     ) throws {
         http = try HTTPClient(port: port, timeout: timeout, receiveBuffer: receiveBuffer)

@@ -48,7 +48,7 @@ import Testing
     }
 
     @Test func framesMayComeInPieces() async throws {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = newSeed()
         print("pieces seed \(seed)")
         try await withPair(b: { $0.frameLimit = 150_000 }) { pair in
             pair.b.answer("echo") { request, _ throws(PeerError) in request }
@@ -81,7 +81,7 @@ import Testing
     }
 
     @Test func garbageAndTruncatedBytesForWhoAnswers() async throws {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = newSeed()
         print("fuzz seed \(seed)")
         try await withPair(b: { $0.frameLimit = 20_000 }) { pair in
             pair.b.answer("echo") { request, _ throws(PeerError) in request }
@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test func garbageAndTruncatedBytesForWhoAsks() async throws {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = newSeed()
         print("fuzz seed \(seed)")
         try await withPair(a: {
             $0.retryTime = .milliseconds(1)

@@ -1,4 +1,5 @@
 import AffinityCore
+import AffinityTestSupport
 import Foundation
 import Testing
 
@@ -32,7 +33,7 @@ import Testing
 
     @Test func randomSchedulesKeepTheHistoryOfTheirClients() throws {
         if Self.seed != nil { return }
-        let first = UInt64.random(in: 1..<1 << 40)
+        let first = newSeed()
         try run(first...(.max - 1), for: Self.seconds ?? 2)
     }
 

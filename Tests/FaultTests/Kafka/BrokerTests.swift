@@ -7,7 +7,7 @@ extension Faults.Kafka.OneBroker {
     @Suite(.serialized) struct BrokerTests {
         @Test(arguments: [true, false])
         func writesWaitForTheBrokerAndNothingIsLost(_ isKilled: Bool) async throws {
-            print("FAULT_SEED=\(Faults.KillTests.seed)")
+            print("TEST_SEED=\(Faults.KillTests.seed)")
             let folder = try TemporaryFolder()
             let cluster = try brokers
             let service = KafkaService("broker-\(isKilled)", cluster, ["--gateway.deadline", "2s"])

@@ -8,7 +8,7 @@ extension Faults.Kafka.OneBroker {
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func compactionTakesNothingThatCounts(_ memstore: KeyValueNode.MemStore) async throws {
             let rounds = Faults.Kafka.rounds(1)
-            print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
+            print("TEST_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
             let folder = try TemporaryFolder()
             let service = KafkaService("compaction-\(memstore)", try brokers, ["--storage.compaction-lag", "3s"])
             let load = Load(seed: Faults.KillTests.seed, allowsRewrites: true)

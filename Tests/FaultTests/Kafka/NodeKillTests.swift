@@ -9,7 +9,7 @@ extension Faults.Kafka.OneBroker {
         @Test(arguments: KeyValueNode.MemStore.allCases)
         func aKilledNodeLosesNothingAcknowledged(_ memstore: KeyValueNode.MemStore) async throws {
             let rounds = Faults.Kafka.rounds(3)
-            print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
+            print("TEST_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
             let folder = try TemporaryFolder()
             let service = KafkaService("kill-\(memstore)", try brokers)
             let load = Load(seed: Faults.KillTests.seed, allowsRewrites: true)

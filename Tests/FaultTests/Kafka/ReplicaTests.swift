@@ -7,7 +7,7 @@ extension Faults.Kafka.ThreeBrokers {
     @Suite(.serialized) struct ReplicaTests {
         @Test func aKilledLeaderLosesNothingAcknowledged() async throws {
             let rounds = Faults.Kafka.rounds(1)
-            print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
+            print("TEST_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
             let folder = try TemporaryFolder()
             let cluster = try brokers
             var service = KafkaService("leader", cluster)
@@ -38,7 +38,7 @@ extension Faults.Kafka.ThreeBrokers {
         }
 
         @Test func withTooFewReplicasWritesWaitAndReadsGoOn() async throws {
-            print("FAULT_SEED=\(Faults.KillTests.seed)")
+            print("TEST_SEED=\(Faults.KillTests.seed)")
             let folder = try TemporaryFolder()
             let cluster = try brokers
             var service = KafkaService("few", cluster, ["--gateway.deadline", "2s"])

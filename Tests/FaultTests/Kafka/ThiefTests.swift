@@ -12,7 +12,7 @@ extension Faults.Kafka.OneBroker {
             _ memstore: KeyValueNode.MemStore
         ) async throws {
             let rounds = Faults.Kafka.rounds(4)
-            print("FAULT_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
+            print("TEST_SEED=\(Faults.KillTests.seed) FAULT_ROUNDS=\(rounds)")
             let folder = try TemporaryFolder()
             let service = KafkaService("thief-\(memstore)", try brokers)
             let load = Load(seed: Faults.KillTests.seed, writers: 8, readers: 2, allowsRewrites: true)

@@ -57,7 +57,7 @@ final class Load: Sendable {
             Thread.detachNewThread {
                 defer { group.leave() }
                 var random = Seeded(self.seed &+ round &* 1_000 &+ UInt64(number))
-                guard let connection = try? HTTPClient(port: port, timeout: 60) else { return }
+                guard let connection = try? HTTPClient(port: port) else { return }
                 if number < self.writers {
                     self.write(connection, number, &random)
                 } else {

@@ -58,8 +58,7 @@ extension ServiceProcess {
     static func bank(_ arguments: [String] = [], on folder: TemporaryFolder? = nil) throws -> ServiceProcess {
         let folder = try folder ?? TemporaryFolder()
         let service = try ServiceProcess(
-            Programs.bank, ["--node.data", "\(folder.path)/data"] + arguments, keeping: folder, within: 20,
-            answersWithin: 15)
+            Programs.bank, ["--node.data", "\(folder.path)/data"] + arguments, keeping: folder)
         try service.waitUntilReady()
         return service
     }

@@ -8,8 +8,7 @@ extension ServiceProcess {
     static func keyValue(_ arguments: [String] = [], on folder: TemporaryFolder? = nil) throws -> ServiceProcess {
         let folder = try folder ?? TemporaryFolder()
         let service = try ServiceProcess(
-            Programs.keyValue, ["--node.data", "\(folder.path)/data"] + arguments, keeping: folder, within: 20,
-            answersWithin: 15)
+            Programs.keyValue, ["--node.data", "\(folder.path)/data"] + arguments, keeping: folder)
         try service.waitUntilReady()
         return service
     }

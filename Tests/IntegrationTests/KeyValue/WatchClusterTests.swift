@@ -69,7 +69,7 @@ struct WatchClusterTests {
             let partition = try #require(try any.connect().ask("GET", "/kv/\(key)").partition)
             let master = try #require(try any.status().partitions[partition].master)
             var watches: [String: WebSocketProbe] = [:]
-            for (name, node) in nodes { watches[name] = try WebSocketProbe(port: node.port, "/kv/\(key)", timeout: 60) }
+            for (name, node) in nodes { watches[name] = try WebSocketProbe(port: node.port, "/kv/\(key)") }
             let survivor = try #require(nodes.first { $0.key != master }?.value)
             try Self.write(1..<20, key, at: survivor)
             // What was open at the node that dies is read up to there, and goes on elsewhere.
@@ -81,7 +81,7 @@ struct WatchClusterTests {
             for (name, node) in nodes {
                 let seen = try Self.read(try #require(watches[name]), to: 59)
                 #expect(seen.values == Array(0..<60), "\(name), \(master) was killed")
-                let resumed = try WebSocketProbe(port: node.port, "/kv/\(key)?after=\(lost.version)", timeout: 60)
+                let resumed = try WebSocketProbe(port: node.port, "/kv/\(key)?after=\(lost.version)")
                 let since = try Self.read(resumed, to: 59).values
                 #expect(since.drop { $0 == 19 } == Array(20..<60)[...], "resumed on \(name)")
             }

@@ -226,7 +226,7 @@ extension KeyValueInterface {
 extension ServiceProcess {
     /// Watches a key.
     func watch(_ key: String, after: String? = nil) throws -> WebSocketProbe {
-        try WebSocketProbe(port: port, "/kv/\(key)" + (after.map { "?after=\($0)" } ?? ""), timeout: 15)
+        try WebSocketProbe(port: port, "/kv/\(key)" + (after.map { "?after=\($0)" } ?? ""))
     }
 }
 

@@ -117,7 +117,7 @@ extension ServiceProcess {
     func admin(
         _ method: String, _ target: String, _ headers: [(String, String)] = [], body: String? = nil
     ) throws -> HTTPClient.Answer {
-        try HTTPClient(port: adminPort, timeout: 60).ask(method, target, headers, json: body)
+        try HTTPClient(port: adminPort).ask(method, target, headers, json: body)
     }
 
     func status() throws -> OperatedStatus {
