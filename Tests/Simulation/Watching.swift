@@ -48,7 +48,9 @@ final class WatchingClient: @unchecked Sendable {
     private let onFailure: (String) -> Void
     private var watch: SimulatedWatch?
     private var token = WatchToken()
+    /// Tells what is heard of this watch from what is still heard of those before it.
     private var attempt = 0
+    private var opened = 0
     private var isOver = false
     /// Whether it stays where it is from now on.
     var isStaying = false
@@ -72,7 +74,8 @@ final class WatchingClient: @unchecked Sendable {
 
     func open() {
         guard !isOver, watch == nil else { return }
-        let node = "n\((plan.node + attempt) % cluster.nodes.count + 1)"
+        let node = "n\((plan.node + opened) % cluster.nodes.count + 1)"
+        opened += 1
         attempt += 1
         let (turn, after, scope) = (attempt, token, plan.scope)
         say("\(scope) at \(node) after \(after)")
