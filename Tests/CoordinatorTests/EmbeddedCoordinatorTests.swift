@@ -1,4 +1,5 @@
 import AffinityCore
+import AffinityTestSupport
 import Foundation
 import Glibc
 import Synchronization
@@ -108,6 +109,14 @@ private final class Told: Sendable {
         await first.close()
         let second = try await coordinator()
         await second.close()
+    }
+
+    @Test func aClosedFolderIsFreeWhoeverHasInheritedItsDescriptor() async throws {
+        let first = try await coordinator()
+        let inherited = try #require(try duplicateDescriptor(of: "\(folder)/LOCK"))
+        defer { close(inherited) }
+        await first.close()
+        try await coordinator().close()
     }
 
     @Test func anotherProcessIsExcludedToo() async throws {

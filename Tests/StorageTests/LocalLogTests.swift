@@ -190,6 +190,17 @@ import Testing
         }
     }
 
+    @Test func aClosedFolderIsFreeWhoeverHasInheritedItsDescriptor() throws {
+        let fixture = fixture
+        try fixture.run {
+            let log = try await fixture.local()
+            let inherited = try #require(try duplicateDescriptor(of: "\(log.folder)/in-use"))
+            defer { close(inherited) }
+            await log.close()
+            try await fixture.local().close()
+        }
+    }
+
     @Test func foldersThatCannotBeUsed() throws {
         let fixture = fixture
         try fixture.run {

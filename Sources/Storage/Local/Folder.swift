@@ -31,7 +31,12 @@ struct Folder: ~Copyable {
         lock = file
     }
 
-    deinit { close(lock) }
+    // Closing alone would not release it while a process that was forked meanwhile, and has not yet begun a program of its
+    // own, still has the open file.
+    deinit {
+        flock(lock, LOCK_UN)
+        close(lock)
+    }
 
     /// The bytes of a file; `nil` if there is none.
     func read(_ name: String) throws(LogError) -> [UInt8]? {

@@ -29,8 +29,12 @@ package struct FolderLock: ~Copyable {
         if ftruncate(descriptor, 0) == 0 { _ = pwrite(descriptor, text, text.count, 0) }
     }
 
-    // Closing the only descriptor of the open file releases the lock.
-    deinit { close(descriptor) }
+    // Closing alone would not release it while a process that was forked meanwhile, and has not yet begun a program of its
+    // own, still has the open file.
+    deinit {
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     /// Between the lock and the number there is a moment in which the file is empty, or has a former holder's.
     private static func holder(_ descriptor: Int32) -> String {
