@@ -395,14 +395,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
 
     /// Which commands of a partition's newest epoch nobody has said to be acknowledged: `nil` if all are, as they have to
     /// be once it has been quiet for more than a second.
-    public func uncovered(_ number: Int) -> String? {
-        let id = partition(number)
-        let stamps = log.names(id).flatMap { log.records(id, $0) }.compactMap(\.record.headers.stamp)
-        guard let epoch = stamps.map(\.epoch).max() else { return nil }
-        let newest = stamps.filter { $0.epoch == epoch }
-        let (last, covered) = newest.reduce((0, 0)) { (max($0.0, $1.number), max($0.1, $1.acknowledged)) }
-        return last <= covered ? nil : "\(id): command \(last) of epoch \(epoch), and only \(covered) are covered"
-    }
+    public func uncovered(_ number: Int) -> String? { log.uncovered(partition(number)) }
 
     /// What a node of the tree says; `nil` if there is none.
     public func tree(_ path: String) -> String? {

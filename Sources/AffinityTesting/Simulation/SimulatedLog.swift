@@ -331,16 +331,25 @@ public final class SimulatedLog: @unchecked Sendable {
     }
 
     /// The ends of a partition's changelogs, if nothing is on its way to any of them, and whoever claimed them last has
-    /// settled.
+    /// settled, and has said that all is acknowledged: of what is not covered, only the lag keeps what the next one needs.
     func quietEnds(_ partition: PartitionID) -> [String: Int]? {
         let changelogs = changelogs[partition] ?? [:]
         let epoch = changelogs.values.map(\.highestEpoch).max() ?? .none
-        if changelogs.values.contains(where: { $0.settledEpoch != epoch }) { return nil }
+        if changelogs.values.contains(where: { $0.settledEpoch != epoch }) || uncovered(partition) != nil { return nil }
         let isBusy = changelogs.values.contains { changelog in
             changelog.slots.count > changelog.stable
                 || changelog.lanes.contains { !$0.queue.isEmpty || !$0.landed.isEmpty || !$0.committed.isEmpty }
         }
         return isBusy ? nil : changelogs.mapValues(\.stable)
+    }
+
+    /// Which commands of a partition's newest epoch nobody has said to be acknowledged; `nil` if all are.
+    func uncovered(_ partition: PartitionID) -> String? {
+        let stamps = names(partition).flatMap { records(partition, $0) }.compactMap(\.record.headers.stamp)
+        guard let epoch = stamps.map(\.epoch).max() else { return nil }
+        let newest = stamps.filter { $0.epoch == epoch }
+        let (last, covered) = newest.reduce((0, 0)) { (max($0.0, $1.number), max($0.1, $1.acknowledged)) }
+        return last <= covered ? nil : "\(partition): command \(last) of epoch \(epoch), and only \(covered) are covered"
     }
 
     /// What stands before these ends, and should not count, has been overwritten.
