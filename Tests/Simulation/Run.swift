@@ -486,8 +486,13 @@ package final class Run: @unchecked Sendable {
     /// Whoever watches was told everything that counts, in order, and nothing else.
     private func checkWatchers() {
         if watchers.isEmpty { return }
-        // Long enough for the slowest ones, and for those who have just gone to another node.
+        // Long enough for those who have just gone to another node, and then for as long as the slowest are still told.
         cluster.run(for: .seconds(8))
+        var told = -1
+        while told != watchers.map(\.events).reduce(0, +) {
+            told = watchers.map(\.events).reduce(0, +)
+            cluster.run(for: .seconds(1))
+        }
         let oracle = WatchOracle(cluster, partitions: plan.settings.partitions)
         for watcher in watchers {
             if let found = oracle.mistake(in: watcher) { return fail("watch: \(watcher.number), \(found)") }
