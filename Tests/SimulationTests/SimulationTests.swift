@@ -48,6 +48,10 @@ import Testing
         (1024, "a scan was not asked for its second page"),
         (1258, "a scan was not asked for its second page"),
         (1830, "a scan was not asked for its second page"),
+        (13_049, "the model of the log compacted half a command that nobody had covered"),
+        (13_526, "a simulated watcher came back to the same node each time"),
+        (13_568, "a slow watcher was not waited for"),
+        (15_401, "a condition held against a version that was being overwritten"),
         (200_268, "the model of the log compacted what stood before a claim that had not settled"),
     ]
 

@@ -152,11 +152,18 @@
         hand(number: 0, deadline: .never, traceparent: nil, .call(body), lost: .unknown)
     }
 
-    /// Hands over one record that no handler wrote, as a command of its own (C3, S1, §9).
+    /// Hands over one record that no handler wrote, as a command of its own (C3, S1, §9). Those that follow see it: the
+    /// entry gets another version by it, if nothing else.
     func append(_ write: Write) {
         begin()
         add(write)
         number += 1
+        let write = open.writes[0]
+        _ = overlays[write.store].set(
+            write.key,
+            Overlay.Entry(
+                value: write.value, version: Version(at: write.offset), time: write.time, command: pending.nextNumber,
+                write: 0))
         hand(number: number, deadline: .never, traceparent: nil, .nobody, lost: .unknown)
     }
 

@@ -349,7 +349,8 @@ public final class SimulatedLog: @unchecked Sendable {
         guard let epoch = stamps.map(\.epoch).max() else { return nil }
         let newest = stamps.filter { $0.epoch == epoch }
         let (last, covered) = newest.reduce((0, 0)) { (max($0.0, $1.number), max($0.1, $1.acknowledged)) }
-        return last <= covered ? nil : "\(partition): command \(last) of epoch \(epoch), and only \(covered) are covered"
+        return last <= covered
+            ? nil : "\(partition): command \(last) of epoch \(epoch), and only \(covered) are covered"
     }
 
     /// What stands before these ends, and should not count, has been overwritten.

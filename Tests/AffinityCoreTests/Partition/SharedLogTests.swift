@@ -226,6 +226,25 @@ import Testing
         #expect(texts(rig).suffix(4) == ["a=stale", "z=stale", "a=1", "z=-"])
     }
 
+    @Test func commandsSeeTheVersionThatAnOverwritingWillGive() throws {
+        let former = try serving("shared-stale-version")
+        #expect(former.send(.put("a", "1")).value != nil)
+        former.stop()
+        let rig = try rig("shared-stale-version", after: former)
+        rig.serve(2)
+        let before = rig.send(.version("a")).value?.reply
+        rig.base.write(record("a", "stale", Epoch(grant: 1, run: 0), 2), to: rig.partition, "texts")
+        rig.base.holdsAcknowledgements = true
+        rig.executor.advance(by: .milliseconds(100))
+        let meanwhile = rig.send(.version("a"), .put("b", "1"))
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(texts(rig).suffix(3) == ["a=stale", "a=1", "b=1"])
+        let after = try #require(rig.send(.version("a")).value?.reply)
+        #expect(meanwhile.value?.reply == after)
+        #expect(after != before)
+    }
+
     @Test func aWriteOnItsWayIsNewerThanTheForeignRecordBeforeIt() throws {
         let former = try serving("shared-stale-in-flight")
         former.stop()
