@@ -231,9 +231,10 @@ actor WatchSessions: WatchOwner {
             for partition in Set(session.watches.values.map(\.part.partition)).sorted() {
                 if let position = await replicas[partition].watchedPosition { progress[partition] = position }
             }
-            guard session.poll == poll, session.batch == nil, sessions[session.number] === session else {
-                throw PeerError(.lost, isNotSent: false, "the poll was overtaken")
-            }
+        }
+        // A later poll may have come on the way here: what is taken now has to be in its batch.
+        guard session.poll == poll, session.batch == nil, sessions[session.number] === session else {
+            throw PeerError(.lost, isNotSent: false, "the poll was overtaken")
         }
         session.lastBatch += 1
         var batch = WatchBatch(number: session.lastBatch, poll: poll)
