@@ -161,7 +161,6 @@ actor WatchRouter: WatchOwner {
         let part = entry.part
         entry.attempt += 1
         entry.isLost = false
-        part.buffer.beginAgain(part.index)
         if replica(part.partition).isServingWatches {
             entry.place = .opening
             entries[number] = entry

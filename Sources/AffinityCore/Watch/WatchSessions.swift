@@ -297,10 +297,12 @@ actor WatchSessions: WatchOwner {
             switch item {
             case .current(_, let change): .init(watch: number, kind: .current, value: place(change))
             case .change(_, let change): .init(watch: number, kind: .change, value: place(change))
-            case .page: .init(watch: number, kind: .page, value: 0)
+            case .missed(_, let change): .init(watch: number, kind: .missed, value: place(change))
+            case .page(_, let version): .init(watch: number, kind: .page, value: version.rawValue)
             case .level(_, let version): .init(watch: number, kind: .level, value: version.rawValue)
             case .startOver: .init(watch: number, kind: .startOver, value: 0)
             case .progress(_, let version): .init(watch: number, kind: .progress, value: version.rawValue)
+            case .end(_, let end): .init(watch: number, kind: .end, value: end.rawValue)
             }
         batch.items.append(said)
     }
