@@ -38,7 +38,7 @@ actor WatchSessions: WatchOwner {
     nonisolated let executor: any EventExecutor
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private let replicas: [any WatchedReplica]
-    private let stores: [String: Int]
+    private let stores: [String: (index: Int, isOrdered: Bool)]
     private let clock: any NodeClock
     private let limit: Int
     private var sessions: [UInt64: Session] = [:]
@@ -58,11 +58,11 @@ actor WatchSessions: WatchOwner {
     private static let maxSessions = 4096
 
     init(
-        _ replicas: [any WatchedReplica], _ stores: [String: Int], _ environment: PartitionEnvironment,
+        _ replicas: [any WatchedReplica], _ stores: [AnyStore], _ environment: PartitionEnvironment,
         on executor: any EventExecutor
     ) {
         self.replicas = replicas
-        self.stores = stores
+        self.stores = Dictionary(uniqueKeysWithValues: stores.map { ($0.name, ($0.index, $0.isOrdered)) })
         self.executor = executor
         clock = environment.clock
         limit = environment.limits.watches.watches
@@ -173,10 +173,11 @@ actor WatchSessions: WatchOwner {
         }
         lastPart += 1
         let part = WatchPart(
-            lastPart, partition: addition.partition, store: store, addition.store, addition.scope, buffer, 0,
+            lastPart, partition: addition.partition, store: store.index, addition.store, addition.scope, buffer, 0,
             owner: self)
         session.watches[number] = Watched(part)
         owners[lastPart] = (id, number)
+        guard addition.scope.isKey || store.isOrdered else { return part.push([.end(0, .unordered)]) }
         let replica = replicas[addition.partition]
         Task(executorPreference: executor) {
             do throws(AskError) {

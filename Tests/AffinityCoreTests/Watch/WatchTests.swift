@@ -117,6 +117,24 @@ import Testing
         _ = try rig.service.watch(\.numbers, key: "a")
     }
 
+    @Test func anotherNodeIsRefusedManyEntriesOfAStoreWithoutOrder() throws {
+        let rig = try rig("watch-peer")
+        var poll = WatchPoll(keyspace: "watch-peer", session: 5, number: 1, received: 0)
+        for (number, scope) in [WatchScope.prefix([3]), .all, .key([1])].enumerated() {
+            poll.additions.append(
+                .init(
+                    number: UInt64(number), partition: 0, store: "numbers", scope: scope, after: nil, hasBegun: false,
+                    options: WatchOptions()))
+        }
+        let bytes = try rig.executor.complete { [sessions = rig.service.sessions, poll] in try await sessions.poll(poll)
+        }
+        let items = try WatchBatch(bytes: bytes).items.filter { $0.kind == .end }
+        #expect(items.map(\.watch) == [0, 1])
+        #expect(items.allSatisfy { WatchBuffer.End(rawValue: $0.value) == .unordered })
+        rig.executor.run()
+        #expect(rig.observers == 1)
+    }
+
     /// A poll that was taken back may be answered all the same, at the very moment when the next one comes.
     @Test func aPollThatIsOvertakenTakesNothingWithIt() throws {
         let rig = try rig("watch-overtaken")
