@@ -101,6 +101,11 @@ extension Plan {
         // So little that whoever comes back has to read the log.
         if seed % 2 == 0 { settings.limits.watches.changes = 3 }
         (settings.limits.watches.page, settings.limits.watches.checkpointSpacing) = (2, 10)
+        // Some read a few records at a time, one after the other.
+        if seed % 3 == 0 {
+            (settings.limits.watches.replays, settings.limits.watches.replay, settings.limits.watches.piece) =
+                (1, 2048, 400)
+        }
         addRequests(50 + random.below(70), within: Self.length, random)
         var kinds = Fault.allCases.filter { _ in random.once(in: 4) }
         if random.once(in: 3) {

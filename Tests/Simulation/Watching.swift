@@ -145,8 +145,7 @@ final class WatchingClient: @unchecked Sendable {
         case .startOver(let partition):
             say("starts over in \(partition)")
             resets += 1
-            // What is gone from one changelog may have said what counts in another one.
-            if let version = token[partition], !cluster.hasHole(in: partition) {
+            if let version = token[partition], !cluster.hasHole(in: partition, "main", behind: version.rawValue) {
                 onFailure("watch: \(number) starts over behind \(version) of partition \(partition) for no reason")
             }
             token[partition] = nil

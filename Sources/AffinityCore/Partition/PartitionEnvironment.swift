@@ -31,6 +31,8 @@ public struct PartitionEnvironment: Sendable {
     public var retry: Duration
     /// How messages reach the masters on other nodes; `nil` if there are none.
     package var routing: Routing?
+    /// Who reads changelogs for those who watch: as many at a time as the limits say.
+    let replays: Turns
 
     /// What a node of a cluster routes by.
     package struct Routing: Sendable {
@@ -70,5 +72,6 @@ public struct PartitionEnvironment: Sendable {
         self.poll = poll
         self.provesReads = provesReads
         self.retry = retry
+        replays = Turns(limits.watches.replays)
     }
 }

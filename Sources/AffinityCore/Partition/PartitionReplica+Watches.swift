@@ -16,12 +16,10 @@ extension PartitionReplica: WatchedReplica {
             guard observer.isLive, isServing else { throw notServing() }
             if observer.isOverfull {
                 // What was read is right up to where it was read, so the next try has less to read.
-                if !observer.isScanning, part.buffer.push(items, part.index, isBeginning: true) { part.buffer.signal() }
+                if !observer.isScanning { part.push(items) }
                 throw AskError(.notApplied, .overloaded, "too much has changed while the watch began")
             }
-            var mustSignal = part.buffer.push(items, part.index, isBeginning: true)
-            if observer.release() { mustSignal = true }
-            if mustSignal { part.buffer.signal() }
+            observer.say(items)
         } catch {
             feed.remove(observer)
             lookForDamage()
@@ -35,10 +33,21 @@ extension PartitionReplica: WatchedReplica {
     /// Ends what `open` began. What is not open is left alone.
     func close(_ part: WatchPart) { if let observer = feed.observer(of: part) { feed.remove(observer) } }
 
-    /// Reads the next page of a scan.
-    func more(_ part: WatchPart) {
-        guard let observer = feed.observer(of: part), observer.isScanning, isServing, let state else { return }
-        do throws(AskError) { part.push(try scan(observer, state)) } catch {
+    /// Reads the next page of a scan, or of what was missed.
+    func more(_ part: WatchPart) async {
+        guard let observer = feed.observer(of: part), isServing, let state else { return }
+        do throws(AskError) {
+            if observer.isScanning {
+                part.push(try scan(observer, state))
+            } else if let missed = observer.missed, !observer.isReading {
+                observer.isReading = true
+                defer { observer.isReading = false }
+                var items = try await goOn(observer, behind: missed.after, state)
+                if items == nil { items = try startOver(observer) }
+                if let items, observer.isLive { observer.say(items) }
+            }
+        } catch {
+            guard observer.isLive else { return }
             feed.remove(observer)
             lookForDamage()
             WatchPart.lose([part])
@@ -50,18 +59,44 @@ extension PartitionReplica: WatchedReplica {
     private func begin(_ observer: Observer) async throws(AskError) -> [WatchBuffer.Item] {
         let (part, cursor) = (observer.part, observer.part.cursor)
         let state = try serving()
-        if let version = cursor.version {
-            if let items = try resume(observer, after: version, state) { return items }
-            let end = feed.version(part.store)
-            if version <= end, let changes = try await replay(observer, after: version, to: end) {
-                return changes.map { .change(part.index, $0) } + [.progress(part.index, end)]
-            }
+        if let version = cursor.version, version <= feed.version(part.store),
+            let items = try await goOn(observer, behind: version, state)
+        {
+            return items
         }
+        return cursor.hasBegun ? try startOver(observer) : try current(observer, state)
+    }
+
+    /// What came behind `version`, or a piece of it; `nil` if not all of it can be had.
+    private func goOn(
+        _ observer: Observer, behind version: Version, _ state: StateStore
+    ) async throws(AskError) -> [WatchBuffer.Item]? {
+        let part = observer.part
+        if let items = try resume(observer, after: version, state) {
+            observer.missed = nil
+            return items
+        }
+        if observer.missed == nil { observer.missed = Observer.Missed(after: version) }
+        let piece = try await replay(observer)
+        guard observer.isLive, isServing else { throw notServing() }
+        guard let piece else { return nil }
+        let items = piece.changes.map { WatchBuffer.Item.missed(part.index, $0) }
+        if piece.isWhole, !observer.isOverfull {
+            observer.missed = nil
+            return items + [.progress(part.index, piece.reached)]
+        }
+        // What has come since will be read.
+        observer.letGo()
+        let isTooSlow = observer.missed?.come(to: piece.reached, of: feed.version(part.store)) ?? false
+        return items + [isTooSlow ? .end(part.index, .tooSlow) : .page(part.index, piece.reached)]
+    }
+
+    private func startOver(_ observer: Observer) throws(AskError) -> [WatchBuffer.Item] {
         guard observer.isLive else { throw notServing() }
         // Nothing that came meanwhile is missing in what stands there now.
-        observer.forgetHeld()
-        let start: [WatchBuffer.Item] = cursor.hasBegun ? [.startOver(part.index)] : []
-        return start + (try current(observer, try serving()))
+        observer.hold()
+        observer.missed = nil
+        return [.startOver(observer.part.index)] + (try current(observer, try serving()))
     }
 
     /// What came after `version`, as far as it is known without the log; `nil` if that is not enough.
@@ -71,7 +106,7 @@ extension PartitionReplica: WatchedReplica {
         let (part, end) = (observer.part, feed.version(observer.part.store))
         guard version <= end else { return nil }
         if let changes = feed.changes(part.store, after: version, of: part.scope) {
-            return changes.map { .change(part.index, $0) } + [.progress(part.index, end)]
+            return changes.map { .missed(part.index, $0) } + [.progress(part.index, end)]
         }
         // An entry that is not newer has not changed since.
         if case .key(let key) = part.scope.kind, let entry = try get(part.store, key, state), entry.version <= version {
@@ -113,7 +148,7 @@ extension PartitionReplica: WatchedReplica {
             observer.isScanning = false
             items.append(.level(part.index, feed.version(part.store)))
         } else {
-            items.append(.page(part.index))
+            items.append(.page(part.index, .none))
         }
         return items
     }
@@ -135,33 +170,37 @@ extension PartitionReplica: WatchedReplica {
 
     // MARK: - From the changelog
 
-    /// Those who wait to go on from the changelog, and whether one pass is under way: it serves all who waited when it
-    /// began.
+    /// Those who wait for a piece of the changelog, and whether one is being read.
     struct Replays {
+        /// What whoever waits gets.
+        struct Piece {
+            var changes: [Change]
+            var reached: Version
+            /// Whether nothing is missing any more: what has come since is held.
+            var isWhole: Bool
+        }
+
         struct Waiter {
-            var observer: Observer
-            var resume: LogReplay.Resume
-            var continuation: UnsafeContinuation<Result<[Change]?, AskError>, Never>
+            let observer: Observer
+            let continuation: UnsafeContinuation<Result<Piece?, AskError>, Never>
         }
 
         var waiting: [Waiter] = []
         var isReading = false
-        /// Whether a page is being read, and who reads the next ones.
-        var isTaken = false
-        var turns = Queue<UnsafeContinuation<Void, Never>>()
+        /// A log reads one page of a changelog at a time, and a gap may have to be read too.
+        let pages = Turns(1)
+        /// How many records before the first one others go on whom a pass serves too.
+        static var near: UInt64 { 2048 }
     }
 
-    /// The changes behind `after` up to `end`, from the changelog; `nil` if not all of them stand there.
-    private func replay(
-        _ observer: Observer, after: Version, to end: Version
-    ) async throws(AskError) -> [Change]? {
+    /// The next piece of what an observer has missed; `nil` if not all of it stands in the changelogs.
+    private func replay(_ observer: Observer) async throws(AskError) -> Replays.Piece? {
         guard replays.waiting.count < environment.limits.watches.waiting else {
             throw AskError(.notApplied, .overloaded, "too many watches wait to go on from the log")
         }
-        let part = observer.part
-        let resume = LogReplay.Resume(store: part.store, scope: part.scope, after: after, end: end)
+        observer.letGo()
         let result = await withUnsafeContinuation { continuation in
-            replays.waiting.append(.init(observer: observer, resume: resume, continuation: continuation))
+            replays.waiting.append(.init(observer: observer, continuation: continuation))
             guard !replays.isReading else { return }
             replays.isReading = true
             // Beside the requests; ends when nobody waits, and with the log.
@@ -170,82 +209,128 @@ extension PartitionReplica: WatchedReplica {
         return try result.get()
     }
 
+    /// One pass after the other, as many at once in all partitions as the limits say.
     private func readForWaiting() async {
         while !replays.waiting.isEmpty {
-            let waiting = replays.waiting
-            replays.waiting = []
-            let found: Result<[LogReplay.Resume], AskError>
-            do throws(AskError) { found = .success(try await read(for: waiting.map(\.resume))) } catch {
-                found = .failure(error)
+            await environment.replays.begin()
+            do throws(AskError) { try await readForFirst() } catch {
+                // Whoever has come meanwhile is told the same: they ask again.
+                let failed = replays.waiting
+                replays.waiting = []
+                for waiter in failed { waiter.continuation.resume(returning: .failure(error)) }
             }
-            for (place, waiter) in waiting.enumerated() {
-                waiter.continuation.resume(returning: found.map { $0[place].isLost ? nil : $0[place].changes })
-            }
+            environment.replays.end()
         }
         replays.isReading = false
     }
 
-    /// One pass over the changelogs, page by page, for everybody at once.
-    private func read(for resumes: [LogReplay.Resume]) async throws(AskError) -> [LogReplay.Resume] {
+    /// One pass over the changelogs, page by page, from where the one goes on who has waited longest: for all who go on
+    /// there or further on.
+    private func readForFirst() async throws(AskError) {
+        for waiter in replays.waiting where !waiter.observer.isLive {
+            waiter.continuation.resume(returning: .failure(notServing()))
+        }
+        replays.waiting.removeAll { !$0.observer.isLive }
+        guard let first = replays.waiting.first else { return }
         guard let state, let log, isServing else { throw notServing() }
         let generation = generation
-        let position = state.position
+        var readers: [Replays.Waiter] = []
         do {
-            let start = try await start(of: resumes, log, state)
+            let start = try await start(for: first.observer, log, state)
+            guard generation == self.generation, isServing else { throw notServing() }
+            // From here on what happens is held: those who come so far have missed nothing then.
+            let end = feed.position
+            readers = takeReaders(from: start)
             var replay = LogReplay(
-                resumes, partition: id.number, stores: core.stores, isShared: state.isShared, from: start,
-                to: position, limit: environment.limits.watches.replay)
-            while let (changelog, offset) = replay.next, !replay.isPointless {
-                let page = try await page(of: log, changelog, from: offset)
+                readers.map(\.observer.resume), partition: id.number, stores: core.stores, isShared: state.isShared,
+                from: start, to: end, environment.limits.watches)
+            while !replay.isEnough, let (changelog, offset) = replay.next {
+                let page = try await page(
+                    of: log, changelog, from: offset, maxBytes: environment.limits.watches.piece)
                 guard generation == self.generation, isServing else { throw notServing() }
                 guard page.next > offset else { throw LogError(.outOfRange, "nothing from \(offset) on") }
                 replay.take(page, of: changelog)
             }
             replay.finish()
-            return replay.resumes
+            answer(readers, replay.resumes, end)
         } catch let error as LogError where error.code == .outOfRange {
-            var lost = resumes
-            for index in lost.indices { lost[index].isLost = true }
-            return lost
+            if readers.isEmpty, !replays.waiting.isEmpty { readers = [replays.waiting.removeFirst()] }
+            for waiter in readers { waiter.continuation.resume(returning: .success(nil)) }
         } catch {
-            throw (error as? AskError) ?? AskError(.notApplied, .notReady, "the log cannot be read again: \(error)")
+            let reason =
+                (error as? AskError) ?? AskError(.notApplied, .notReady, "the log cannot be read again: \(error)")
+            for waiter in readers { waiter.continuation.resume(returning: .failure(reason)) }
+            throw reason
         }
     }
 
-    /// Reads a page when nobody else does: a log reads one of a changelog at a time, and a gap may have to be read too.
+    /// Those who want nothing that lies before `start`; the first one always is among them, or gets nothing.
+    private func takeReaders(from start: Checkpoint) -> [Replays.Waiter] {
+        var (readers, rest) = ([Replays.Waiter](), [Replays.Waiter]())
+        for (place, waiter) in replays.waiting.enumerated() {
+            let resume = waiter.observer.resume
+            if Version(upTo: start.places[resume.store].next) <= resume.after {
+                waiter.observer.hold()
+                readers.append(waiter)
+            } else if place == 0 {
+                waiter.continuation.resume(returning: .success(nil))
+            } else {
+                rest.append(waiter)
+            }
+        }
+        replays.waiting = rest
+        return readers
+    }
+
+    private func answer(_ readers: [Replays.Waiter], _ resumes: [LogReplay.Resume], _ end: Position) {
+        var rest: [Replays.Waiter] = []
+        for (waiter, resume) in zip(readers, resumes) {
+            guard let (reached, from) = resume.reached else {
+                waiter.continuation.resume(returning: .success(nil))
+                continue
+            }
+            waiter.observer.missed?.from = from
+            let isWhole = reached >= Version(upTo: end.offsets[resume.store])
+            if isWhole || reached > resume.after {
+                let piece = Replays.Piece(changes: resume.changes, reached: reached, isWhole: isWhole)
+                waiter.continuation.resume(returning: .success(piece))
+            } else {
+                // The pass has not come to where this one goes on.
+                waiter.observer.letGo()
+                rest.append(waiter)
+            }
+        }
+        replays.waiting = rest + replays.waiting
+    }
+
+    /// Reads a page when nobody else does.
     func page(
-        of log: any PartitionLog, _ changelog: Int, from offset: Offset
+        of log: any PartitionLog, _ changelog: Int, from offset: Offset, maxBytes: Int = 1 << 20
     ) async throws(LogError) -> LogPage {
-        if replays.isTaken {
-            await withUnsafeContinuation { replays.turns.append($0) }
-        } else {
-            replays.isTaken = true
-        }
-        defer { if let next = replays.turns.popFirst() { next.resume() } else { replays.isTaken = false } }
-        return try await log.page(changelog, from: offset)
+        await replays.pages.begin()
+        defer { replays.pages.end() }
+        return try await log.read(changelog, from: offset, maxBytes: min(maxBytes, 1 << 20))
     }
 
-    /// Where to begin to read: the last place that lies before everything that is wanted.
+    /// Where to begin to read for an observer: the last place that lies before everything that it wants.
     private func start(
-        of resumes: [LogReplay.Resume], _ log: any PartitionLog, _ state: StateStore
+        for observer: Observer, _ log: any PartitionLog, _ state: StateStore
     ) async throws -> Checkpoint {
+        let resume = observer.resume
         var start = Checkpoint(log: state.applied.log, level: state.applied.level, places: [])
         if !state.isShared {
             start.places = core.stores.map { .init(changelog: $0.name, next: state.applied.places[$0.index].next) }
-            for resume in resumes {
-                let next = Offset(Int64(bitPattern: resume.after.rawValue))
-                start.places[resume.store].next = min(start.places[resume.store].next, next)
+            // Those who were cut off together come again together: they are read for at once.
+            let near = replays.waiting.map(\.observer.resume).filter {
+                $0.store == resume.store && $0.after <= resume.after
+                    && resume.after.rawValue - $0.after.rawValue <= Replays.near
             }
+            let first = Offset(Int64(bitPattern: (near.map(\.after).min() ?? resume.after).rawValue))
+            start.places[resume.store].next = max(first, try await log.bounds(resume.store).lowerBound)
             return start
         }
-        let known = resumes.map { feed.checkpoint($0.store, before: $0.after) }
-        if let first = known.compactMap({ $0 }).min(by: {
-            $1.position.covers($0.position) && $0.position != $1.position
-        }),
-            known.allSatisfy({ $0 != nil })
-        {
-            return first
-        }
+        let known = [observer.missed?.from, feed.checkpoint(resume.store, before: resume.after)].compactMap { $0 }
+        if let last = known.max(by: { $0.places[resume.store].next < $1.places[resume.store].next }) { return last }
         for store in core.stores {
             start.places.append(.init(changelog: store.name, next: try await log.bounds(store.index).lowerBound))
         }

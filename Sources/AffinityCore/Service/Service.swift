@@ -45,7 +45,8 @@ public final class Service<P: Partition>: Sendable {
                 executor: executors[0], onMove: { watches.wake($0) })
         }
         self.router = router
-        storeIndexes = Dictionary(uniqueKeysWithValues: try PartitionCore<P>().stores.map { ($0.name, $0.index) })
+        let stores = try PartitionCore<P>().stores
+        storeIndexes = Dictionary(uniqueKeysWithValues: stores.map { ($0.name, $0.index) })
         let handlers = Handlers()
         P.register(handlers)
         forwards = Dictionary(handlers.bindings.map { ($0.name, $0.forward) }) { first, _ in first }
@@ -62,7 +63,7 @@ public final class Service<P: Partition>: Sendable {
         }
         self.replicas = replicas
         watches.begin(replicas)
-        sessions = WatchSessions(replicas, storeIndexes, environment, on: executors[0])
+        sessions = WatchSessions(replicas, stores, environment, on: executors[0])
         self.services = services
         services[keyspace] = self
     }

@@ -227,11 +227,17 @@ final class Observer {
     var place = -1
     /// Whether it is registered.
     var isLive = true
-    /// What came while its beginning is not known yet.
+    /// What came while its beginning is not known yet, and its bytes.
     private var held: [Change]? = []
+    private var heldBytes = 0
+    /// Whether more came than can be held.
+    private(set) var isOverfull = false
     /// Behind which key a scan goes on: what lies further is not told, because it will be read.
     var scanned: [UInt8]?
     var isScanning = false
+    /// What is still to be read of the changelog before it is told anything else, and whether that is being read.
+    var missed: Missed?
+    var isReading = false
 
     init(_ part: WatchPart) { self.part = part }
 
@@ -241,26 +247,42 @@ final class Observer {
             guard let scanned, !scanned.lexicographicallyPrecedes(change.key) else { return false }
         }
         if held != nil {
-            // Too much while it begins: it begins again.
-            if (held?.count ?? 0) >= part.buffer.options.events { isOverfull = true } else { held?.append(change) }
+            hold(change)
             return false
         }
+        // It will be read.
+        if missed != nil { return false }
         return part.push(change)
     }
 
-    /// Whether more came than can be held.
-    private(set) var isOverfull = false
+    private func hold(_ change: Change) {
+        let options = part.buffer.options
+        // Too much while it begins: it begins again.
+        if (held?.count ?? 0) >= options.events || heldBytes > options.bytes {
+            isOverfull = true
+        } else {
+            held?.append(change)
+            heldBytes += change.size
+        }
+    }
 
-    /// Lets go of what came while it was waited for: what stands at the beginning has it.
-    func forgetHeld() {
-        held = []
-        isOverfull = false
+    /// Holds what comes from now on, and nothing that came before.
+    func hold() { (held, heldBytes, isOverfull) = ([], 0, false) }
+
+    /// What comes will be read.
+    func letGo() { (held, heldBytes, isOverfull) = (nil, 0, false) }
+
+    /// Says `items`, and then what came meanwhile, if that was held.
+    func say(_ items: [WatchBuffer.Item]) {
+        var mustSignal = part.buffer.push(items, part.index)
+        if release() { mustSignal = true }
+        if mustSignal { part.buffer.signal() }
     }
 
     /// Goes on with what came meanwhile; returns whether whoever watches has to be called.
     func release() -> Bool {
         let changes = held ?? []
-        held = nil
+        letGo()
         var mustSignal = false
         for change in changes { if part.push(change) { mustSignal = true } }
         return mustSignal
@@ -269,6 +291,41 @@ final class Observer {
     /// The replica does not serve any longer. Whoever had begun knows everything up to `version`.
     func end(at version: Version) {
         isLive = false
-        if held == nil, !isScanning { part.advance(to: version) }
+        if held == nil, !isScanning, missed == nil { part.advance(to: version) }
+    }
+
+    /// What it wants of the changelog.
+    var resume: LogReplay.Resume {
+        LogReplay.Resume(store: part.store, scope: part.scope, after: missed?.after ?? .none)
+    }
+}
+
+extension Observer {
+    /// How far one has come who is told piece by piece what it has missed.
+    struct Missed {
+        /// Everything up to there was told.
+        private(set) var after: Version
+        /// Where to read on, if that is known.
+        var from: Checkpoint?
+        /// Where the end was a while ago, how far away that was, and how often it has come no nearer since.
+        private var goal: Version?
+        private var distance: UInt64 = 0
+        private var failures = 0
+
+        /// How often it may come no nearer: writes come in bursts.
+        private static let mostFailures = 4
+
+        init(after: Version) { self.after = after }
+
+        /// Everything up to `reached` is told, of what goes up to `end`. Returns whether it will never come there: whenever
+        /// it came to where the end had been, as much has been written meanwhile.
+        mutating func come(to reached: Version, of end: Version) -> Bool {
+            after = reached
+            if let goal, reached < goal { return false }
+            let left = end.rawValue &- reached.rawValue
+            if goal != nil, left >= distance { failures += 1 }
+            (goal, distance) = (end, left)
+            return failures > Self.mostFailures
+        }
     }
 }

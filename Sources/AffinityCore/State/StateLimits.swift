@@ -38,10 +38,16 @@ public struct WatchLimits: Sendable {
     public var changes: Int
     /// How many bytes of them.
     public var bytes: Int
-    /// How many may wait to go on from the changelog; more are told to come again.
+    /// How many watches of a partition may wait to go on from the changelog; more are tried again a moment later.
     public var waiting: Int
-    /// How many bytes of changes are collected at once for those who go on from the changelog. Beyond, they start over.
+    /// How many passes over changelogs a node makes at a time for those of one keyspace who go on from there; others wait.
+    public var replays: Int
+    /// How many bytes of changelogs one of them reads, about, before it is the next one's turn.
     public var replay: Int
+    /// How many bytes one of them may hold of what is not decided; who would need more starts over.
+    public var undecided: Int
+    /// How many bytes of missed changes a watch is handed at once, about; the next ones are read when these were taken.
+    public var piece: Int
     /// How many entries of a scan are handed over at once.
     public var page: Int
     /// How many places are remembered from which the changelog can be read.
@@ -53,13 +59,18 @@ public struct WatchLimits: Sendable {
 
     /// Limits of those values.
     public init(
-        changes: Int = 2048, bytes: Int = 1 << 20, waiting: Int = 1024, replay: Int = 16 << 20, page: Int = 128,
-        checkpoints: Int = 64, checkpointSpacing: Int64 = 1024, watches: Int = 1_000_000
+        changes: Int = 2048, bytes: Int = 1 << 20, waiting: Int = 1024, replays: Int = 4, replay: Int = 16 << 20,
+        undecided: Int = 16 << 20, piece: Int = 256 << 10, page: Int = 128, checkpoints: Int = 64,
+        checkpointSpacing: Int64 = 1024,
+        watches: Int = 1_000_000
     ) {
         self.changes = changes
         self.bytes = bytes
         self.waiting = waiting
+        self.replays = replays
         self.replay = replay
+        self.undecided = undecided
+        self.piece = piece
         self.page = page
         self.checkpoints = checkpoints
         self.checkpointSpacing = checkpointSpacing

@@ -7,7 +7,8 @@
 ///     for event in try watch.take(atMost: 64) { … }      // throws WatchError behind the last event
 ///
 /// `onReady` is called on the executor when there is something to take, and not again before `take` has taken all of it;
-/// who stops earlier (the socket is full) goes on by itself. Nothing else is called. What is not taken is bounded by the
+/// who stops earlier (the socket is full) goes on by itself. It is called once more if too much waits: then the watch
+/// `isOver`. Nothing else is called. What is not taken is bounded by the
 /// options. It ends with `cancel`, or when it is let go of. Every method can be called on any thread, but only one may
 /// take.
 public final class ByteWatch: Sendable {
@@ -38,12 +39,13 @@ public final class ByteWatch: Sendable {
             for item in items {
                 switch item {
                 case .current(_, let change): events.append(.current(change))
-                case .change(_, let change): events.append(.change(change))
+                case .change(_, let change), .missed(_, let change): events.append(.change(change))
                 case .level(let part, _):
                     if !parts[part].scope.isKey { events.append(.level(partition: parts[part].partition)) }
                 case .startOver(let part): events.append(.startOver(partition: parts[part].partition))
-                case .page(let part): parts[part].wantMore()
+                case .page(let part, _): parts[part].wantMore()
                 case .progress: break
+                case .end(_, let end): _ = buffer.end(end.error)
                 }
             }
             if !events.isEmpty { return events }
@@ -55,6 +57,9 @@ public final class ByteWatch: Sendable {
             if items.isEmpty { return [] }
         }
     }
+
+    /// Whether it has ended, and nothing waits before that: `take` throws.
+    public var isOver: Bool { buffer.isOver }
 
     /// How far what was taken goes: to go on from there, on any node. Partitions whose entries are still being said are
     /// missing.

@@ -8,18 +8,48 @@ final class WatchBuffer: Sendable {
     enum Item: Sendable {
         case current(Int, Change)
         case change(Int, Change)
-        /// The end of a page of a scan: when it is taken, the next one is asked for.
-        case page(Int)
+        /// A change that had been missed when the watch began.
+        case missed(Int, Change)
+        /// The end of a page of what stands there, or of what was missed: when it is taken, the next one is asked for.
+        /// Everything up to the version was said, if there is one.
+        case page(Int, Version)
         case level(Int, Version)
         case startOver(Int)
         /// Everything up to this version was said.
         case progress(Int, Version)
+        /// The watch is over, for a reason that only the replica knows.
+        case end(Int, End)
 
-        /// The change, and its part.
-        var entry: (part: Int, change: Change)? {
+        var part: Int {
             switch self {
-            case .current(let part, let change), .change(let part, let change): (part, change)
+            case .current(let part, _), .change(let part, _), .missed(let part, _), .page(let part, _),
+                .level(let part, _), .startOver(let part), .progress(let part, _), .end(let part, _):
+                part
+            }
+        }
+
+        var change: Change? {
+            switch self {
+            case .current(_, let change), .change(_, let change), .missed(_, let change): change
             default: nil
+            }
+        }
+
+        /// Whether it is told as it comes, and was not asked for.
+        var isLive: Bool { if case .change = self { true } else { false } }
+    }
+
+    /// Why a replica ends a watch for good.
+    enum End: UInt64, Sendable {
+        /// More is written than whoever reads takes of what it has missed: it will never have it all.
+        case tooSlow
+        /// Many entries of a store without order.
+        case unordered
+
+        var error: WatchError {
+            switch self {
+            case .tooSlow: WatchError(.tooSlow, "more is written than is taken of what was missed")
+            case .unordered: WatchError(.refused, "only single entries are watched of a store without order")
             }
         }
     }
@@ -32,21 +62,18 @@ final class WatchBuffer: Sendable {
         var taken: Version?
         /// Whether something was said that does not hold when it begins again.
         var hasBegun: Bool
-        /// Whether what had been missed is still being put in.
-        var isBeginning = true
+        /// How many bytes wait of what was asked for, and how many of them belong to a page that is not whole yet.
+        var asked = 0
+        var page = 0
     }
 
     private struct State {
         var items: [Item] = []
         /// The first one that was not taken.
         var head = 0
-        /// How many of those that wait are changes, and their bytes.
+        /// How many of those that wait are changes that nobody asked for, and their bytes.
         var changes = 0
         var bytes = 0
-        /// How many of them had been missed when the watch began, and their bytes. They are not held against whoever reads:
-        /// who was too slow, and comes again, has missed more than may wait.
-        var missed = 0
-        var missedBytes = 0
         /// Whether whoever reads knows that there is something.
         var isSignalled = false
         var end: WatchError?
@@ -61,7 +88,8 @@ final class WatchBuffer: Sendable {
     /// - Parameters:
     ///   - after: for each part, up to where everything is known.
     ///   - hasBegun: whether something was said that a new beginning takes back, though nothing is known whole.
-    ///   - onReady: called on `executor` when something can be taken; not again before all of it was taken.
+    ///   - onReady: called on `executor` when something can be taken; not again before all of it was taken, or too much
+    ///     waits.
     init(
         _ options: WatchOptions, after: [Version?], hasBegun: Bool = false, on executor: any EventExecutor,
         onReady: @escaping @Sendable () -> Void
@@ -85,44 +113,46 @@ final class WatchBuffer: Sendable {
         }
     }
 
-    /// A part is to be filled by somebody else: what it has missed by then is not held against whoever reads.
-    func beginAgain(_ part: Int) { state.withLock { $0.cursors[part].isBeginning = true } }
-
     /// Puts items of one part in; returns whether whoever reads has to be called.
-    ///
-    /// - Parameter isBeginning: whether they are what had been missed; what comes first to a part always is.
-    func push(_ items: [Item], _ part: Int, isBeginning: Bool = false) -> Bool {
+    func push(_ items: [Item], _ part: Int) -> Bool {
         state.withLock { state in
             var mustSignal = false
-            for item in items {
-                switch item {
-                case .startOver: state.cursors[part].pushed = nil
-                case .current: state.cursors[part].hasBegun = true
-                case .level(_, let version), .progress(_, let version):
-                    state.cursors[part].isBeginning = false
-                    guard version >= state.cursors[part].pushed ?? .none else { continue }
-                    state.cursors[part].pushed = version
-                    state.cursors[part].hasBegun = true
-                case .change(_, let change):
-                    if let pushed = state.cursors[part].pushed {
-                        if change.version <= pushed { continue }
-                        state.cursors[part].pushed = change.version
-                    }
-                    if isBeginning || state.cursors[part].isBeginning {
-                        state.missed += 1
-                        state.missedBytes += change.size
-                    }
-                case .page: break
-                }
-                if put(item, &state) { mustSignal = true }
-            }
+            for item in items where note(pushed: item, part, &state) { if put(item, &state) { mustSignal = true } }
             return mustSignal
         }
+    }
+
+    /// Moves the cursor; returns whether the item is new.
+    private func note(pushed item: Item, _ part: Int, _ state: inout State) -> Bool {
+        let pushed = state.cursors[part].pushed
+        switch item {
+        case .startOver:
+            state.cursors[part].pushed = nil
+            forget(part, &state)
+        case .current: state.cursors[part].hasBegun = true
+        case .level(_, let version), .progress(_, let version):
+            guard version >= pushed ?? .none else { return false }
+            state.cursors[part].pushed = version
+            state.cursors[part].hasBegun = true
+        case .change(_, let change), .missed(_, let change):
+            guard let pushed else { return true }
+            if change.version <= pushed { return false }
+            state.cursors[part].pushed = change.version
+        case .page(_, let version): if let pushed { state.cursors[part].pushed = max(pushed, version) }
+        case .end: break
+        }
+        return true
+    }
+
+    /// Whoever starts over need not know what waits.
+    private func forget(_ part: Int, _ state: inout State) {
+        replaceItems(of: &state, by: state.items[state.head...].filter { $0.part != part })
     }
 
     private func put(_ item: Item, _ state: inout State) -> Bool {
         if state.end != nil { return false }
         if case .progress(let part, let version) = item {
+            state.cursors[part].page = 0
             // Nobody has to be called for it.
             if state.head == state.items.count {
                 state.cursors[part].taken = version
@@ -133,16 +163,36 @@ final class WatchBuffer: Sendable {
             return false
         }
         state.items.append(item)
-        if case .change(_, let change) = item {
+        count(item, &state)
+        makeRoom(for: item, &state)
+        // Who knows that there is something, and cannot take it, has to hear that it is over.
+        defer { state.isSignalled = true }
+        return !state.isSignalled || state.end != nil
+    }
+
+    private func count(_ item: Item, _ state: inout State) {
+        guard let change = item.change else { return }
+        if item.isLive {
             state.changes += 1
             state.bytes += change.size
-            let (count, bytes) = (state.changes - state.missed, state.bytes - state.missedBytes)
-            if count > options.events || (bytes > options.bytes && count > 1) {
-                makeRoom(&state)
-            }
+        } else {
+            state.cursors[item.part].asked += change.size
+            state.cursors[item.part].page += change.size
         }
-        defer { state.isSignalled = true }
-        return !state.isSignalled
+    }
+
+    /// What is told as it comes has its bounds; what was asked for is a page, and what is left of former ones.
+    private func makeRoom(for item: Item, _ state: inout State) {
+        switch item {
+        case .change:
+            if state.changes > options.events || (state.bytes > options.bytes && state.changes > 1) { makeRoom(&state) }
+        case .current(let part, _), .missed(let part, _):
+            let cursor = state.cursors[part]
+            guard cursor.asked - cursor.page > options.bytes else { return }
+            end(WatchError(.tooSlow, "\(cursor.asked) bytes of what was missed were not taken in time"), &state)
+        case .page(let part, _), .level(let part, _): state.cursors[part].page = 0
+        case .startOver, .progress, .end: break
+        }
     }
 
     private func makeRoom(_ state: inout State) {
@@ -158,17 +208,23 @@ final class WatchBuffer: Sendable {
         struct Place: Hashable { var part: Int; var key: [UInt8] }
         var newest = Set<Place>()
         var kept: [Item] = []
-        (state.changes, state.bytes, state.missed, state.missedBytes) = (0, 0, 0, 0)
         for item in state.items[state.head...].reversed() {
-            if let (part, change) = item.entry, !newest.insert(Place(part: part, key: change.key)).inserted { continue }
-            if case .change(_, let change) = item {
-                state.changes += 1
-                state.bytes += change.size
-            }
+            if let change = item.change, !newest.insert(Place(part: item.part, key: change.key)).inserted { continue }
             kept.append(item)
         }
-        state.items = kept.reversed()
-        state.head = 0
+        replaceItems(of: &state, by: kept.reversed())
+    }
+
+    private func replaceItems(of state: inout State, by items: [Item]) {
+        (state.items, state.head, state.changes, state.bytes) = (items, 0, 0, 0)
+        for part in state.cursors.indices { (state.cursors[part].asked, state.cursors[part].page) = (0, 0) }
+        for item in items {
+            count(item, &state)
+            switch item {
+            case .page(let part, _), .level(let part, _), .progress(let part, _): state.cursors[part].page = 0
+            default: break
+            }
+        }
     }
 
     /// Ends the watch: behind what waits, unless that is too much.
@@ -186,7 +242,7 @@ final class WatchBuffer: Sendable {
 
     /// What was not taken is let go of: it would have to be kept for somebody who does not come.
     private func end(_ error: WatchError, _ state: inout State) {
-        (state.items, state.head, state.changes, state.bytes) = ([], 0, 0, 0)
+        replaceItems(of: &state, by: [])
         state.end = error
     }
 
@@ -204,7 +260,7 @@ final class WatchBuffer: Sendable {
         state.withLock { state in
             var (count, left) = (0, bytes)
             while count < limit, state.head + count < state.items.count {
-                left -= state.items[state.head + count].entry?.change.size ?? 0
+                left -= state.items[state.head + count].change?.size ?? 0
                 if left < 0, count > 0 || !evenOne { break }
                 count += 1
             }
@@ -221,27 +277,34 @@ final class WatchBuffer: Sendable {
                     state.head = 0
                 }
             }
-            for item in items { note(item, &state) }
+            for item in items { note(taken: item, &state) }
             guard state.head == state.items.count else { return (items, nil) }
             if state.end == nil { state.isSignalled = false }
             return (items, state.end)
         }
     }
 
-    private func note(_ item: Item, _ state: inout State) {
+    private func note(taken item: Item, _ state: inout State) {
+        if let change = item.change { discount(item, change, &state) }
         switch item {
-        case .change(let part, let change):
-            state.changes -= 1
-            state.bytes -= change.size
-            if state.missed > 0 {
-                state.missed -= 1
-                state.missedBytes -= min(state.missedBytes, change.size)
-            }
+        case .change(let part, let change), .missed(let part, let change):
             // While what stands there is still being said, nobody can go on from a change.
             if state.cursors[part].taken != nil { state.cursors[part].taken = change.version }
+        case .page(let part, let version):
+            if let taken = state.cursors[part].taken { state.cursors[part].taken = max(taken, version) }
         case .level(let part, let version), .progress(let part, let version): state.cursors[part].taken = version
         case .startOver(let part): state.cursors[part].taken = nil
-        case .current, .page: break
+        case .current, .end: break
+        }
+    }
+
+    private func discount(_ item: Item, _ change: Change, _ state: inout State) {
+        if item.isLive {
+            state.changes -= 1
+            state.bytes -= change.size
+        } else {
+            state.cursors[item.part].asked -= change.size
+            state.cursors[item.part].page = min(state.cursors[item.part].page, state.cursors[item.part].asked)
         }
     }
 
@@ -255,6 +318,12 @@ final class WatchBuffer: Sendable {
 
     /// Whether it has ended.
     var hasEnded: Bool { state.withLock { $0.end != nil } }
+
+    /// Whether it has ended, and nothing waits before the end.
+    var isOver: Bool { state.withLock { $0.end != nil && $0.head == $0.items.count } }
+
+    /// About how many bytes wait.
+    var size: Int { state.withLock { $0.bytes + $0.cursors.reduce(0) { $0 + $1.asked } } }
 
     /// How many items wait.
     var count: Int { state.withLock { $0.items.count - $0.head } }

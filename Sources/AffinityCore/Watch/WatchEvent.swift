@@ -72,10 +72,11 @@ public struct WatchOptions: Sendable {
 
     /// What becomes of changes that nobody has taken when there are too many.
     public var overflow: Overflow
-    /// How many changes may wait to be taken, besides those that had been missed when the watch began; at least 1. A coalescing watch of many keys wants some times as many as keys
-    /// change at a time.
+    /// How many changes may wait to be taken, besides a page of what stands there or had been missed; at least 1. A
+    /// coalescing watch of many keys wants some times as many as keys change at a time.
     public var events: Int
-    /// How many bytes of keys and values may wait, unless it is a single change.
+    /// How many bytes of keys and values may wait, unless it is a single change; and of pages, besides the newest one of each
+    /// partition.
     public var bytes: Int
     /// How long a watch goes on trying while its partition has no master that answers; then it ends with `.notReady`.
     public var patience: Duration

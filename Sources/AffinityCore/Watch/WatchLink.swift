@@ -5,8 +5,11 @@
 actor WatchLink {
     private struct Entry {
         let part: WatchPart
-        /// Whether something has come for it: then what is known of the whole partition holds for it.
+        /// Whether something has come for it.
         var isOpen = false
+        /// Since which batch nothing of what it has missed is still to come: what later ones say of the whole partition
+        /// holds for it.
+        var levelSince: UInt64?
     }
 
     nonisolated let peer: PeerAddress
@@ -28,7 +31,8 @@ actor WatchLink {
     private var additions: [UInt64: UInt64] = [:]
     private var removals: [UInt64: UInt64] = [:]
     private var pages: [UInt64: UInt64] = [:]
-    private var progress: [Int: Position] = [:]
+    /// How far each partition is, and which batch has said so.
+    private var progress: [Int: (position: Position, batch: UInt64)] = [:]
     private var number: UInt64 = 0
     private var received: UInt64 = 0
     /// The poll that is on its way, if it waits until something happens; one that says something is answered at once.
@@ -121,7 +125,8 @@ actor WatchLink {
 
     /// A quiet part is as far as its partition.
     private func advance(_ entry: Entry) {
-        guard entry.isOpen, entry.part.cursor.version != nil, let position = progress[entry.part.partition],
+        guard let since = entry.levelSince, entry.part.cursor.version != nil,
+            let (position, batch) = progress[entry.part.partition], batch >= since,
             position.offsets.indices.contains(entry.part.store)
         else { return }
         entry.part.advance(to: Version(upTo: position.offsets[entry.part.store]))
@@ -196,7 +201,7 @@ actor WatchLink {
         guard batch.number > received else { return }
         received = batch.number
         hand(batch)
-        progress.merge(batch.progress) { $1 }
+        for (partition, position) in batch.progress { progress[partition] = (position, batch.number) }
         // Taken away there too: a poll that repeated the addition may have brought it back.
         let lost = batch.lost.compactMap { take($0)?.part }
         if !lost.isEmpty { onLoss(lost, self) }
@@ -221,15 +226,20 @@ actor WatchLink {
                 entries[watch]?.isOpen = true
                 onOpen(entry.part)
             }
+            if let last = items.last {
+                entries[watch]?.levelSince = last.kind.isLevel ? entry.levelSince ?? batch.number : nil
+            }
             let part = entry.part
             let said = items.map { item -> WatchBuffer.Item in
                 switch item.kind {
                 case .current: .current(part.index, batch.changes[Int(item.value)])
                 case .change: .change(part.index, batch.changes[Int(item.value)])
-                case .page: .page(part.index)
+                case .missed: .missed(part.index, batch.changes[Int(item.value)])
+                case .page: .page(part.index, Version(item.value))
                 case .level: .level(part.index, Version(item.value))
                 case .startOver: .startOver(part.index)
                 case .progress: .progress(part.index, Version(item.value))
+                case .end: .end(part.index, WatchBuffer.End(rawValue: item.value) ?? .tooSlow)
                 }
             }
             if part.buffer.push(said, part.index) { signals.append(part.buffer) }

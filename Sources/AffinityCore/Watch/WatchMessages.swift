@@ -109,7 +109,14 @@ extension WatchPoll.Addition {
 struct WatchBatch: Sendable {
     /// What is said to one watch.
     struct Item: Sendable {
-        enum Kind: UInt8, Sendable { case current, change, page, level, startOver, progress }
+        enum Kind: UInt8, Sendable {
+            case current, change, missed, page, level, startOver, progress, end
+
+            /// Whether its value is the place of a change.
+            var isOfChange: Bool { self == .current || self == .change || self == .missed }
+            /// Whether everything that was missed has been said when it comes last.
+            var isLevel: Bool { self == .change || self == .level || self == .progress }
+        }
 
         var watch: UInt64
         var kind: Kind
@@ -177,7 +184,7 @@ struct WatchBatch: Sendable {
             let watch = try fields.number(UInt64.self)
             let kind = Item.Kind(rawValue: try fields.number())
             let value = try fields.number(UInt64.self)
-            guard let kind, value < (kind.rawValue > 1 ? 1 << 63 : UInt64(changes.count)) else {
+            guard let kind, value < (kind.isOfChange ? UInt64(changes.count) : 1 << 63) else {
                 throw CBORError(.malformed, "an item of a watch is damaged")
             }
             items.append(Item(watch: watch, kind: kind, value: value))

@@ -161,14 +161,12 @@ actor WatchRouter: WatchOwner {
         let part = entry.part
         entry.attempt += 1
         entry.isLost = false
-        part.buffer.beginAgain(part.index)
         if replica(part.partition).isServingWatches {
             entry.place = .opening
             entries[number] = entry
             return open(part, entry.attempt)
         }
-        let route = routing?.table[PartitionID(keyspace: keyspace, number: part.partition)]
-        if let master = route?.master, master.node != node {
+        if let master = master(of: part.partition), master.node != node {
             let link = link(to: master)
             entry.place = .there(link)
             entries[number] = entry
@@ -244,8 +242,12 @@ actor WatchRouter: WatchOwner {
 
     private func hasMaster(_ partition: Int) -> Bool {
         if replica(partition).isServingWatches { return true }
-        let master = routing?.table[PartitionID(keyspace: keyspace, number: partition)].master
-        return master.map { $0.node != node } ?? false
+        return master(of: partition).map { $0.node != node } ?? false
+    }
+
+    /// Where the master of a partition is said to be.
+    private func master(of partition: Int) -> PeerAddress? {
+        routing?.table[PartitionID(keyspace: keyspace, number: partition)].master
     }
 
     private func retryLater() {
@@ -263,8 +265,7 @@ actor WatchRouter: WatchOwner {
     private func look(at partitions: [Int]) {
         for partition in partitions {
             placeWaiting(partition)
-            let route = routing?.table[PartitionID(keyspace: keyspace, number: partition)]
-            guard let master = route?.master else { continue }
+            guard let master = master(of: partition) else { continue }
             for link in links.values.sorted(by: { $0.peer.node.description < $1.peer.node.description })
             where link.peer != master { for part in link.give(up: partition) { goOn(part.number) } }
         }

@@ -38,7 +38,7 @@ actor WatchSessions: WatchOwner {
     nonisolated let executor: any EventExecutor
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     private let replicas: [any WatchedReplica]
-    private let stores: [String: Int]
+    private let stores: [String: (index: Int, isOrdered: Bool)]
     private let clock: any NodeClock
     private let limit: Int
     private var sessions: [UInt64: Session] = [:]
@@ -58,11 +58,11 @@ actor WatchSessions: WatchOwner {
     private static let maxSessions = 4096
 
     init(
-        _ replicas: [any WatchedReplica], _ stores: [String: Int], _ environment: PartitionEnvironment,
+        _ replicas: [any WatchedReplica], _ stores: [AnyStore], _ environment: PartitionEnvironment,
         on executor: any EventExecutor
     ) {
         self.replicas = replicas
-        self.stores = stores
+        self.stores = Dictionary(uniqueKeysWithValues: stores.map { ($0.name, ($0.index, $0.isOrdered)) })
         self.executor = executor
         clock = environment.clock
         limit = environment.limits.watches.watches
@@ -173,10 +173,11 @@ actor WatchSessions: WatchOwner {
         }
         lastPart += 1
         let part = WatchPart(
-            lastPart, partition: addition.partition, store: store, addition.store, addition.scope, buffer, 0,
+            lastPart, partition: addition.partition, store: store.index, addition.store, addition.scope, buffer, 0,
             owner: self)
         session.watches[number] = Watched(part)
         owners[lastPart] = (id, number)
+        guard addition.scope.isKey || store.isOrdered else { return part.push([.end(0, .unordered)]) }
         let replica = replicas[addition.partition]
         Task(executorPreference: executor) {
             do throws(AskError) {
@@ -231,9 +232,10 @@ actor WatchSessions: WatchOwner {
             for partition in Set(session.watches.values.map(\.part.partition)).sorted() {
                 if let position = await replicas[partition].watchedPosition { progress[partition] = position }
             }
-            guard session.poll == poll, session.batch == nil, sessions[session.number] === session else {
-                throw PeerError(.lost, isNotSent: false, "the poll was overtaken")
-            }
+        }
+        // A later poll may have come on the way here: what is taken now has to be in its batch.
+        guard session.poll == poll, session.batch == nil, sessions[session.number] === session else {
+            throw PeerError(.lost, isNotSent: false, "the poll was overtaken")
         }
         session.lastBatch += 1
         var batch = WatchBatch(number: session.lastBatch, poll: poll)
@@ -296,10 +298,12 @@ actor WatchSessions: WatchOwner {
             switch item {
             case .current(_, let change): .init(watch: number, kind: .current, value: place(change))
             case .change(_, let change): .init(watch: number, kind: .change, value: place(change))
-            case .page: .init(watch: number, kind: .page, value: 0)
+            case .missed(_, let change): .init(watch: number, kind: .missed, value: place(change))
+            case .page(_, let version): .init(watch: number, kind: .page, value: version.rawValue)
             case .level(_, let version): .init(watch: number, kind: .level, value: version.rawValue)
             case .startOver: .init(watch: number, kind: .startOver, value: 0)
             case .progress(_, let version): .init(watch: number, kind: .progress, value: version.rawValue)
+            case .end(_, let end): .init(watch: number, kind: .end, value: end.rawValue)
             }
         batch.items.append(said)
     }

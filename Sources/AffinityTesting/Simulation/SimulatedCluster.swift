@@ -414,11 +414,28 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
         return log.changelog(place).history.compactMap { $0 }
     }
 
-    /// Whether some offset in the changelogs of a partition has no record: compaction took it, or it never was one.
-    public func hasHole(in partition: Int) -> Bool {
+    /// Whether somebody who knows a store of a partition up to `version` cannot be told all that came after it: nobody was
+    /// given that version, or some offset behind it has no record (compaction took it, or it never was one). The other
+    /// changelogs of the partition count too, from the time of the version on: they may have said what counts in this one.
+    public func hasHole(in partition: Int, _ store: String, behind version: UInt64) -> Bool {
         let id = PartitionID(keyspace: keyspace, number: partition)
+        let own = log.changelog(SimulatedLog.Place(partition: id, name: store))
+        guard version <= own.slots.count else { return true }
+        let known = Int(version)
+        if own.slots[known...].contains(where: { $0 == nil }) { return true }
+        guard let time = own.history[..<known].last(where: { $0 != nil })??.appended else { return hasHole(id) }
         return log.names(id).contains { name in
-            log.changelog(SimulatedLog.Place(partition: id, name: name)).slots.contains { $0 == nil }
+            let changelog = log.changelog(SimulatedLog.Place(partition: id, name: name))
+            return name != store
+                && changelog.slots.indices.contains { place in
+                    changelog.slots[place] == nil && changelog.history[place].map { $0.appended >= time } ?? true
+                }
+        }
+    }
+
+    private func hasHole(_ partition: PartitionID) -> Bool {
+        log.names(partition).contains { name in
+            log.changelog(SimulatedLog.Place(partition: partition, name: name)).slots.contains { $0 == nil }
         }
     }
 

@@ -84,6 +84,111 @@ import Testing
         #expect(rig.log.readCount - before <= 2 * 4, "two passes over four changelogs at most")
     }
 
+    // MARK: - Piece by piece
+
+    /// Small pieces, and small passes.
+    private func smallRig(_ keyspace: String, isExclusive: Bool) throws -> Rig {
+        let limits = WatchLimits(changes: 4, replays: 1, replay: 8 << 10, piece: 1 << 10, checkpointSpacing: 16)
+        let rig = try Rig(
+            keyspace, limits: StateLimits(watches: limits),
+            log: InMemoryChangeLog(clock: ManualClock(), isExclusive: isExclusive, tellsForgotten: isExclusive))
+        rig.serve()
+        return rig
+    }
+
+    /// Writes `a` with growing numbers, and others between.
+    private func write(_ numbers: ClosedRange<Int>, to rig: Rig) {
+        let long = String(repeating: "x", count: 200)
+        for number in numbers { _ = rig.send(.put("a", "\(number)"), .put("b\(number % 7)", "\(number)\(long)")) }
+    }
+
+    /// Reads as long as something comes; `between` is called after each page.
+    private func readOn(_ watcher: Watcher, _ rig: Rig, between: () -> Void = {}) -> [String] {
+        var all: [String] = []
+        while true {
+            rig.executor.run()
+            let news = watcher.news
+            if news.isEmpty { return all }
+            all += news
+            between()
+        }
+    }
+
+    @Test(arguments: [true, false]) func howeverFarBehindEveryChangeComesOnce(isExclusive: Bool) throws {
+        let rig = try smallRig("resume-far-\(isExclusive)", isExclusive: isExclusive)
+        write(1...400, to: rig)
+        let options = WatchOptions(events: 8, bytes: 1 << 10)
+        let watcher = try rig.watch("a", after: Version.none, options)
+        let many = try rig.watch(prefix: "", after: WatchToken([0: .none]), options)
+        var largest = 0
+        var written = 400
+        // What is written while they read comes too.
+        let seen = readOn(watcher, rig) {
+            largest = max(largest, many.watch?.buffer.size ?? 0)
+            if written < 420 { write(written + 1...written + 2, to: rig) }
+            written += 2
+        }
+        #expect(values(seen) == (1...420).map { "a=\($0)" })
+        #expect(watcher.end == nil)
+        // Whoever reads nothing is handed one piece, and no more.
+        #expect(largest > 0 && largest < 6 << 10, "\(largest) bytes waited")
+        let all = values(readOn(many, rig)).filter { $0.hasPrefix("a=") }
+        #expect(all == (1...420).map { "a=\($0)" } && many.end == nil)
+        write(421...421, to: rig)
+        #expect(values(watcher.news) == ["a=421"] && values(many.news).first == "a=421")
+    }
+
+    @Test(arguments: [true, false]) func whoeverTakesLessThanIsWrittenIsTooSlow(isExclusive: Bool) throws {
+        let rig = try smallRig("resume-hopeless-\(isExclusive)", isExclusive: isExclusive)
+        write(1...40, to: rig)
+        let watcher = try rig.watch("a", after: Version.none)
+        var written = 40
+        let seen = readOn(watcher, rig) {
+            if written > 4000 { return }
+            write(written + 1...written + 14, to: rig)
+            written += 14
+        }
+        #expect(watcher.end?.code == .tooSlow, "\(seen.count) of \(written)")
+        #expect(values(seen) == seen.indices.map { "a=\($0 + 1)" })
+        rig.executor.run()
+        #expect(rig.observers == 0)
+    }
+
+    @Test(arguments: [true, false]) func compactionThatOvertakesStartsOver(isExclusive: Bool) throws {
+        let rig = try smallRig("resume-overtaken-\(isExclusive)", isExclusive: isExclusive)
+        write(1...100, to: rig)
+        let watcher = try rig.watch("a", after: Version.none)
+        let first = values(watcher.news)
+        #expect(first.count < 50 && first == first.indices.map { "a=\($0 + 1)" })
+        rig.executor.advance(by: .seconds(1))
+        rig.base.compact()
+        #expect(values(readOn(watcher, rig)).suffix(2) == ["reset 0", "!a=100"])
+        write(101...101, to: rig)
+        #expect(values(watcher.news) == ["a=101"])
+    }
+
+    @Test(arguments: [true, false]) func allWhoAreBehindComeToTheEnd(isExclusive: Bool) throws {
+        let rig = try smallRig("resume-all-\(isExclusive)", isExclusive: isExclusive)
+        write(1...300, to: rig)
+        let end = rig.feed { $0.version(3).rawValue }
+        let watchers = try (0..<60).map { number in try rig.watch("a", after: Version(UInt64(number) * end / 60)) }
+        var left = watchers
+        var seen = watchers.map { _ in 0 }
+        var rounds = 0
+        while !left.isEmpty, rounds < 2000 {
+            rig.executor.run()
+            rounds += 1
+            left = []
+            for (index, watcher) in watchers.enumerated() {
+                let news = values(watcher.news)
+                #expect(!news.contains("reset 0"))
+                if let last = news.last.flatMap({ Int($0.dropFirst(2)) }) { seen[index] = last }
+                if seen[index] < 300 { left.append(watcher) }
+            }
+        }
+        #expect(left.isEmpty, "\(left.count) did not come to the end")
+    }
+
     /// A standby reads what a master left incomplete, and who overwrote it: only what counts is kept for those who watch.
     @Test func whatIsVoidIsNeverKept() throws {
         let base = InMemoryChangeLog(isExclusive: false, tellsForgotten: false)

@@ -117,6 +117,53 @@ import Testing
         _ = try rig.service.watch(\.numbers, key: "a")
     }
 
+    @Test func anotherNodeIsRefusedManyEntriesOfAStoreWithoutOrder() throws {
+        let rig = try rig("watch-peer")
+        var poll = WatchPoll(keyspace: "watch-peer", session: 5, number: 1, received: 0)
+        for (number, scope) in [WatchScope.prefix([3]), .all, .key([1])].enumerated() {
+            poll.additions.append(
+                .init(
+                    number: UInt64(number), partition: 0, store: "numbers", scope: scope, after: nil, hasBegun: false,
+                    options: WatchOptions()))
+        }
+        let bytes = try rig.executor.complete { [sessions = rig.service.sessions, poll] in try await sessions.poll(poll)
+        }
+        let items = try WatchBatch(bytes: bytes).items.filter { $0.kind == .end }
+        #expect(items.map(\.watch) == [0, 1])
+        #expect(items.allSatisfy { WatchBuffer.End(rawValue: $0.value) == .unordered })
+        rig.executor.run()
+        #expect(rig.observers == 1)
+    }
+
+    /// A poll that was taken back may be answered all the same, at the very moment when the next one comes.
+    @Test func aPollThatIsOvertakenTakesNothingWithIt() throws {
+        let rig = try rig("watch-overtaken")
+        func ask(_ number: UInt64, received: UInt64, watches: [String] = []) -> Box<[WatchBatch.Item]> {
+            var poll = WatchPoll(keyspace: "watch-overtaken", session: 5, number: number, received: received)
+            for (place, key) in watches.enumerated() {
+                poll.additions.append(
+                    .init(
+                        number: number * 10 + UInt64(place), partition: 0, store: "texts", scope: .key(Array(key.utf8)),
+                        after: nil, hasBegun: false, options: WatchOptions()))
+            }
+            let said = Box<[WatchBatch.Item]>([])
+            Task(executorPreference: rig.executor) { [sessions = rig.service.sessions, poll] in
+                guard let bytes = try? await sessions.poll(poll), let batch = try? WatchBatch(bytes: bytes) else {
+                    return
+                }
+                said.change { $0 = batch.items }
+            }
+            return said
+        }
+        let first = ask(1, received: 0, watches: ["a"])
+        rig.executor.run()
+        #expect(first.value.isEmpty, "it is answered before anything has been read")
+        _ = ask(2, received: 1)
+        let third = ask(3, received: 1, watches: ["b"])
+        rig.executor.run()
+        #expect(third.value.contains { $0.watch == 10 && $0.kind == .current })
+    }
+
     @Test(arguments: ["x", "1", "1:", ":1", "1:2,", "1:2,1:3", "-1:2", "1:99999999999999999999", "9999999:1"])
     func whatIsNoTokenIsNone(text: String) { #expect(WatchToken(text) == nil) }
 

@@ -59,6 +59,36 @@ struct WatchClusterTests {
         return (values, version)
     }
 
+    /// From Kafka, and over the peer link.
+    @Test func aLongWayBehindEveryChangeComesOnceOnEveryNode() async throws {
+        let zookeeper = try ZooKeeperServers()
+        try await onThread {
+            let nodes = try Self.nodes(zookeeper)
+            let client = try #require(nodes["n1"]).connect()
+            let first = try client.put("far", "0")
+            let value = String(repeating: "x", count: 256 << 10)
+            var versions: [UInt64] = []
+            for number in 0..<120 {
+                versions.append(try client.put("far", "\"\(number)\(value)\""))
+                for other in 0..<4 { try client.put("other-\(other)", "\(number)") }
+            }
+            for (name, node) in nodes {
+                let watch = try node.watch("far", after: "\(first)")
+                for version in versions {
+                    let event = try watch.event()
+                    try #require(
+                        !event.isReset && event.version == version,
+                        "\(event.text.prefix(50)), not \(version), at \(name)")
+                }
+                let next = try client.put("far", "1")
+                versions.append(next)
+                #expect(try watch.event().version == next)
+            }
+            for node in nodes.values { node.child.send(SIGTERM) }
+            for node in nodes.values { #expect(try node.child.waitForExit() == 0) }
+        }
+    }
+
     @Test func watchesGoOnOverTheDeathOfTheMaster() async throws {
         let zookeeper = try ZooKeeperServers()
         try await onThread {

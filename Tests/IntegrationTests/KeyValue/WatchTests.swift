@@ -180,6 +180,36 @@ extension KeyValueInterface {
             #expect(try service.stop() == 0)
         }
 
+        @Test func aLongWayBehindEveryChangeComesOnceAndInOrder() throws {
+            let service = try ServiceProcess.keyValue(["--gateway.watch.bytes", "1MiB"])
+            let client = try service.connect()
+            let first = try client.put("watched-16", "0")
+            var versions: [UInt64] = []
+            let value = String(repeating: "x", count: 256 << 10)
+            for number in 0..<160 {
+                versions.append(try client.put("watched-16", "\"\(number)\(value)\""))
+                try client.put("watched-16-\(number)", "0")
+            }
+            let watches = try (0..<2).map { _ in try service.watch("watched-16", after: "\(first)") }
+            for (number, version) in versions.enumerated() {
+                for watch in watches {
+                    let event = try watch.event()
+                    try #require(!event.isReset && event.version == version, "\(event.text.prefix(50)) as \(number)")
+                }
+                // Somebody writes on.
+                if number % 20 == 0 {
+                    let next = try client.put("watched-16", "\"\(number)\"")
+                    versions.append(next)
+                }
+            }
+            for version in versions.dropFirst(160) {
+                for watch in watches { #expect(try watch.event().version == version) }
+            }
+            let next = try client.put("watched-16", "1")
+            for watch in watches { #expect(try watch.text() == "{\"version\":\(next),\"value\":1}") }
+            #expect(try service.stop() == 0)
+        }
+
         @Test func aNodeThatDrainsSaysSoAndTheWatchGoesOnAfterARestart() throws {
             let service = try ServiceProcess.keyValue(["--keyspaces.kv.memstore", "rocksdb"])
             let watch = try service.watch("watched-12")
