@@ -43,14 +43,15 @@ def figures(printed: list[str]) -> dict[str, float]:
 class Server:
     """A server process, ready when the constructor returns; use it in a `with`."""
 
-    def __init__(self, name: str, log: Path, port: int, options: list[str]):
+    def __init__(self, name: str, log: Path, port: int, options: list[str], under: list[str] = []):
+        """`name` is that of a program of this build, or the path of one; `under` the words in front of it."""
         self.name = name
         self.log = log
         self.port = port
         self.ready_seconds = 0.0
         self.start = time.monotonic()
         with open(log, "wb") as output:
-            self.process = subprocess.Popen([BINARIES / name, *options], stdout=output, stderr=output)
+            self.process = subprocess.Popen([*under, BINARIES / name, *options], stdout=output, stderr=output)
 
     @classmethod
     def constant(cls, folder: Path) -> "Server":
@@ -61,12 +62,17 @@ class Server:
     def keyvalue(cls, data: Path, memstore: str, partitions: int = 4, options: list[str] = []) -> "Server":
         port = free_port()
         return cls("KeyValue", data.with_suffix(f".{memstore}.log"), port, [
+            *cls.settings(data, port, memstore, partitions), *options,
+        ])
+
+    @staticmethod
+    def settings(data: Path, port: int, memstore: str, partitions: int) -> list[str]:
+        return [
             f"--node.data={data}",
             f"--gateway.listeners=http://127.0.0.1:{port}",
             f"--keyspaces.kv.memstore={memstore}",
             f"--keyspaces.kv.partitions={partitions}",
-            *options,
-        ])
+        ]
 
     def __enter__(self) -> "Server":
         try:
