@@ -9,9 +9,9 @@ struct EntryResource: Sendable {
         let conditions = try request.conditions
         let envelope = try request.readEnvelope()
         let answer = try await kv.read(Get(key: key), envelope)
-        var headers = [(name: "Affinity-Position", value: answer.reached.token)]
+        var headers = headers(answer.reached)
         if envelope.staleness != nil { headers.append(("Age", answer.age.ageHeader)) }
-        if let item = answer.reply { headers.append(("ETag", item.version.tag)) }
+        if let item = answer.reply { headers.append(("ETag", item.version.entityTag)) }
         switch conditions.check(answer.reply?.version) {
         case .failed: return failed(headers)
         case .matched: return Response(status: 304, headers: headers)
@@ -67,9 +67,9 @@ struct EntryResource: Sendable {
     }
 
     private func response(_ commit: Commit<Written>) -> Response {
-        var headers = [(name: "Affinity-Position", value: commit.reached.token)]
+        var headers = headers(commit.reached)
         if commit.isReplay { headers.append(("Idempotency-Replayed", "true")) }
-        if let version = commit.reply.current ?? commit.written { headers.append(("ETag", version.tag)) }
+        if let version = commit.reply.current ?? commit.written { headers.append(("ETag", version.entityTag)) }
         switch commit.reply {
         case .created: return Response(status: 201, headers: headers)
         case .replaced, .deleted: return Response(status: 204, headers: headers)
@@ -78,6 +78,14 @@ struct EntryResource: Sendable {
         case .refused(let reason): return .problem(HTTPError(422, reason, headers: headers))
         case .failed: return failed(headers)
         }
+    }
+
+    /// The header that every answer about an entry has, with room for the others.
+    private func headers(_ reached: AskError.Reached) -> [(name: String, value: String)] {
+        var headers: [(name: String, value: String)] = []
+        headers.reserveCapacity(4)
+        headers.append(("Affinity-Position", reached.token))
+        return headers
     }
 
     private func failed(_ headers: [(name: String, value: String)]) -> Response {
@@ -100,11 +108,6 @@ extension Written {
     fileprivate var current: Version? {
         if case .failed(let current) = self { current } else { nil }
     }
-}
-
-extension Version {
-    /// As it stands in `ETag`.
-    var tag: String { "\"\(self)\"" }
 }
 
 extension Duration {

@@ -76,6 +76,17 @@ public struct Conditions: Codable, Hashable, Sendable {
     }
 }
 
+extension Version {
+    /// The version as an entity tag, as it stands in `ETag` and as ``Conditions`` reads it.
+    public var entityTag: String {
+        DigitText.text(numbers: 1, others: 2) { text in
+            text.append(byte: UInt8(ascii: "\""))
+            text.append(rawValue)
+            text.append(byte: UInt8(ascii: "\""))
+        }
+    }
+}
+
 /// A list of entity tags: `"17", W/"abc"`.
 private struct EntityTags {
     private(set) var tags: [(text: String, isWeak: Bool)] = []

@@ -66,13 +66,15 @@ public struct HTTPError: Error, Sendable, CustomStringConvertible {
 extension AskError.Reached {
     /// As it stands in the header `Affinity-Position`: the partition, and how far it was applied.
     public var token: String {
-        var token = String(partition.number)
-        var separator = ":"
-        for offset in position.offsets {
-            token += separator
-            token += String(offset.rawValue)
-            separator = "."
+        // Every answer has one, so it is put together where it costs nothing.
+        DigitText.text(numbers: position.offsets.count + 1, others: position.offsets.count) { text in
+            text.append(Int64(partition.number))
+            var separator = UInt8(ascii: ":")
+            for offset in position.offsets {
+                text.append(byte: separator)
+                text.append(offset.rawValue)
+                separator = UInt8(ascii: ".")
+            }
         }
-        return token
     }
 }

@@ -11,7 +11,9 @@ public final class HTTPGateway: Sendable {
     private let middleware: [Middleware]
     private let meters: [RouteMeter]
     /// For all requests without a route: whoever asks for many paths must not make many numbers.
-    private let unrouted = RouteMeter(method: "", route: "")
+    private let unrouted = Route(RouteMeter(method: "", route: ""), parameters: [], query: []) { _ in
+        throw HTTPError(404, "there is nothing at this path")
+    }
     private let cors: CORS?
 
     /// Declares a gateway.
@@ -23,7 +25,7 @@ public final class HTTPGateway: Sendable {
         if !routes.mistakes.isEmpty { throw GatewayError(mistakes: routes.mistakes) }
         router = routes.router.frozen
         middleware = routes.middleware
-        meters = routes.routes.map(\.meter) + [unrouted]
+        meters = routes.routes.map(\.meter) + [unrouted.meter]
         cors = routes.cors
     }
 
@@ -38,15 +40,15 @@ public final class HTTPGateway: Sendable {
         return { http in
             let received = context.clock.monotonic
             do throws(HTTPError) {
-                let (request, respond, meter) = try self.route(http, context, received)
+                let (request, respond) = try self.route(http, context, received)
                 let response = await self.run(request, respond, middleware[...])
-                meter.count(response.status, from: received, to: context.clock.monotonic)
+                request.route.meter.count(response.status, from: received, to: context.clock.monotonic)
                 return response.http
             } catch {
                 // Middleware sees what has no route too.
-                let request = Request(unrouted: http, context, received)
+                let request = Request(unrouted: http, self.unrouted, context, received)
                 let response = await self.run(request, { _ in throw error }, middleware[...])
-                self.unrouted.count(response.status, from: received, to: context.clock.monotonic)
+                request.route.meter.count(response.status, from: received, to: context.clock.monotonic)
                 return response.http
             }
         }
@@ -69,32 +71,29 @@ public final class HTTPGateway: Sendable {
     /// - Throws: 400 for a target that cannot be read, 404, 405, and 406 and 426 for what can only be watched.
     private func route(
         _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
-    ) throws(HTTPError) -> (Request, Responder, RouteMeter) {
+    ) throws(HTTPError) -> (Request, Responder) {
         let method = http.method.rawValue
         if method == "OPTIONS", http.target == "*" {
             return (
-                Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
-                unrouted
+                Request(unrouted: http, unrouted, context, received),
+                Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
             )
         }
-        let target = try Target(http.targetBytes)
-        var values: [String] = []
-        guard let node = router.find(target.segments[...], &values) else {
-            throw HTTPError(404, "there is nothing at this path")
-        }
+        let target = try Target(http)
+        guard let node = router.find(target.segments) else { throw HTTPError(404, "there is nothing at this path") }
         guard let route = node.route(method, http) else {
             if method == "OPTIONS" {
-                return (Request(unrouted: http, context, received), Self.allow(node.allowed), unrouted)
+                return (Request(unrouted: http, unrouted, context, received), Self.allow(node.allowed))
             }
             if method == "GET", let error = node.unaccepted { throw error }
             throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
         }
         let query = try QueryItems(target.query, names: route.query)
         let request = Request(
-            method: method, target: target, parameters: (route.parameters, values), query: query, http: http,
-            context: context, received: received)
+            method: method, target: target, route: route, query: query, http: http, context: context,
+            received: received)
         if method != "GET", method != "HEAD" { try request.checkOrigin() }
-        return (request, route.respond, route.meter)
+        return (request, route.respond)
     }
 
     private static func allow(_ methods: String) -> Responder {
@@ -139,8 +138,9 @@ public final class HTTPGateway: Sendable {
 /// all loops share.
 package final class GatewayContext: Sendable {
     package let clock: any NodeClock
-    /// How long a request may take whose client says nothing of it.
-    package let deadline: Duration
+    /// How long a request may take whose client says nothing of it, in nanoseconds: a `Duration` costs a division of 128
+    /// bits each time it is read.
+    let deadline: Int64
     /// Whether a request that belongs to no trace begins one.
     package let beginsTraces: Bool
     /// Which pages of other origins may use the gateway, unless its routes say so themselves.
@@ -153,7 +153,7 @@ package final class GatewayContext: Sendable {
         watching: WatchConfiguration = .init(), report: @escaping Reporter
     ) {
         self.clock = clock
-        self.deadline = deadline
+        self.deadline = deadline.wholeNanoseconds
         self.beginsTraces = beginsTraces
         self.cors = cors
         self.watching = watching
@@ -162,7 +162,8 @@ package final class GatewayContext: Sendable {
 
     func with(cors: CORS?) -> GatewayContext {
         GatewayContext(
-            clock: clock, deadline: deadline, beginsTraces: beginsTraces, cors: cors, watching: watching, report: report
+            clock: clock, deadline: .nanoseconds(deadline), beginsTraces: beginsTraces, cors: cors, watching: watching,
+            report: report
         )
     }
 

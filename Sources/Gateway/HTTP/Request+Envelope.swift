@@ -49,7 +49,7 @@ extension Request {
             head.append(contentsOf: segment.utf8)
         }
         head.append(1)
-        head.append(contentsOf: location.query ?? [])
+        if let query = location.query { head.append(contentsOf: query) }
         head.append(0)
         return Digest.sha256([head, http.body])
     }
@@ -74,7 +74,7 @@ extension Request {
     private static let longestTimeout = Duration.seconds(3600)
 
     private func deadline() throws(HTTPError) -> MonotonicTime {
-        guard let text = try header("affinity-timeout") else { return received.advanced(by: context.deadline) }
+        guard let text = try header("affinity-timeout") else { return received.advanced(nanoseconds: context.deadline) }
         guard let timeout = DurationText.parse(text) else {
             throw HTTPError(400, "Affinity-Timeout must be a duration like 2s")
         }

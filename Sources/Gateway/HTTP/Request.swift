@@ -8,7 +8,7 @@ public struct Request: Sendable {
     public let method: String
     /// The path and the query, taken apart.
     let location: Target
-    private let parameters: (names: [String], values: [String])
+    let route: Route
     private let isRouted: Bool
     private let query: QueryItems
     let http: HTTPRequest
@@ -20,12 +20,12 @@ public struct Request: Sendable {
     public let received: MonotonicTime
 
     init(
-        method: String, target: Target, parameters: (names: [String], values: [String]), query: QueryItems,
-        http: HTTPRequest, context: GatewayContext, received: MonotonicTime
+        method: String, target: Target, route: Route, query: QueryItems, http: HTTPRequest, context: GatewayContext,
+        received: MonotonicTime
     ) {
         self.method = method
         location = target
-        self.parameters = parameters
+        self.route = route
         isRouted = true
         self.query = query
         self.http = http
@@ -35,10 +35,12 @@ public struct Request: Sendable {
     }
 
     /// A request that there is no route for, as middleware sees it.
-    init(unrouted http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime) {
+    ///
+    /// - Parameter route: stands for all that have none.
+    init(unrouted http: HTTPRequest, _ route: Route, _ context: GatewayContext, _ received: MonotonicTime) {
         method = http.method.rawValue
         location = .unreadable
-        parameters = ([], [])
+        self.route = route
         isRouted = false
         query = .none
         self.http = http
@@ -64,11 +66,11 @@ public struct Request: Sendable {
     ///
     /// - Precondition: the route has a parameter of that name.
     public func parameter(_ name: String) -> String {
-        guard let index = parameters.names.firstIndex(of: name) else {
+        guard let parameter = route.parameters.first(where: { $0.name == name }) else {
             precondition(!isRouted, "the route has no parameter \(name)")
             return ""
         }
-        return parameters.values[index]
+        return location.segments[parameter.place]
     }
 
     /// The path's segment at the parameter `name` as a value.

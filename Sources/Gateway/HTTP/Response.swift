@@ -46,9 +46,8 @@ public struct Response: Sendable {
 
     /// An answer whose body is a JSON text as it is.
     public static func json(
-        text: [UInt8], status: Int = 200, headers: [(name: String, value: String)] = []
+        text: [UInt8], status: Int = 200, headers: consuming [(name: String, value: String)] = []
     ) -> Response {
-        var headers = headers
         headers.append(("Content-Type", "application/json"))
         return Response(status: status, headers: headers, body: text)
     }

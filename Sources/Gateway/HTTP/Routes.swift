@@ -55,13 +55,16 @@ public final class Routes {
     func declare(_ asked: Route.Asked, _ path: String, _ query: [String], _ handler: @escaping Responder) {
         guard path.hasPrefix("/") else { return mistakes.append("\(path): a path begins with a slash") }
         let segments = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        let names = segments.filter { $0.hasPrefix(":") }.map { String($0.dropFirst()) }
+        let places = segments.indices.filter { segments[$0].hasPrefix(":") }
+        let names = places.map { String(segments[$0].dropFirst()) }
         if Set(names).count != names.count { mistakes.append("\(path): two parameters of one name") }
         if names.contains("") { mistakes.append("\(path): a parameter without a name") }
         if path.contains(where: { "?#%".contains($0) }) {
             mistakes.append("\(path): a path is written decoded and without a query")
         }
-        let route = Route(asked.name, path, parameters: names, query: query, respond: handler)
+        let route = Route(
+            RouteMeter(method: asked.name, route: path), parameters: Array(zip(names, places)), query: query,
+            respond: handler)
         routes.append(route)
         if !router.insert(segments[...], asked, route) { mistakes.append("\(asked.name) \(path) is declared twice") }
     }
@@ -69,7 +72,8 @@ public final class Routes {
 
 /// One route.
 final class Route: Sendable {
-    let parameters: [String]
+    /// The names of the path's parameters, and which segments they are.
+    let parameters: [(name: String, place: Int)]
     let query: [String]
     let respond: Responder
     let meter: RouteMeter
@@ -91,8 +95,10 @@ final class Route: Sendable {
         }
     }
 
-    init(_ method: String, _ path: String, parameters: [String], query: [String], respond: @escaping Responder) {
-        meter = RouteMeter(method: method, route: path)
+    init(
+        _ meter: RouteMeter, parameters: [(name: String, place: Int)], query: [String], respond: @escaping Responder
+    ) {
+        self.meter = meter
         self.parameters = parameters
         self.query = query
         self.respond = respond
@@ -134,7 +140,7 @@ final class RouteNode {
     /// The same tree as a value that can be used on any thread.
     var frozen: Router {
         Router(
-            literals: literals.mapValues(\.frozen), parameter: parameter?.frozen, methods: methods,
+            literals: FewNames(literals.mapValues(\.frozen)), parameter: parameter?.frozen, methods: FewNames(methods),
             webSocket: webSocket, eventStream: eventStream)
     }
 }
@@ -143,15 +149,15 @@ final class RouteNode {
 ///
 /// Of classes, so that going down counts one reference a step.
 final class Router: Sendable {
-    private let literals: [String: Router]
+    private let literals: FewNames<Router>
     private let parameter: Router?
-    private let methods: [String: Route]
+    private let methods: FewNames<Route>
     private let webSocket: Route?
     private let eventStream: Route?
     private let isLive: Bool
 
     init(
-        literals: [String: Router], parameter: Router?, methods: [String: Route], webSocket: Route?,
+        literals: FewNames<Router>, parameter: Router?, methods: FewNames<Route>, webSocket: Route?,
         eventStream: Route?
     ) {
         self.literals = literals
@@ -162,16 +168,13 @@ final class Router: Sendable {
         isLive = webSocket != nil || eventStream != nil
     }
 
-    /// The node of a path, and the segments at its parameters.
-    func find(_ segments: ArraySlice<String>, _ values: inout [String]) -> Router? {
-        guard let segment = segments.first else { return methods.isEmpty && !isLive ? nil : self }
-        if let child = literals[segment], let found = child.find(segments.dropFirst(), &values) { return found }
+    /// The node of a path, which goes on here with the segment at `place`.
+    func find(_ segments: [String], from place: Int = 0) -> Router? {
+        guard place < segments.count else { return methods.names.isEmpty && !isLive ? nil : self }
+        if let child = literals[segments[place]], let found = child.find(segments, from: place + 1) { return found }
         // An empty segment is no parameter: it would be a key without a name.
-        guard let child = parameter, !segment.isEmpty else { return nil }
-        values.append(segment)
-        if let found = child.find(segments.dropFirst(), &values) { return found }
-        values.removeLast()
-        return nil
+        guard let child = parameter, !segments[place].isEmpty else { return nil }
+        return child.find(segments, from: place + 1)
     }
 
     /// What answers a request of that method. What a `GET` asks to become is looked at first.
@@ -192,12 +195,25 @@ final class Router: Sendable {
 
     /// What `Allow` says of the node.
     var allowed: String {
-        var names = Set(methods.keys)
+        var names = Set(methods.names)
         if isLive { names.insert("GET") }
         if methods["GET"] != nil { names.insert("HEAD") }
         names.insert("OPTIONS")
         return names.sorted().joined(separator: ", ")
     }
+}
+
+/// Values by their names, of which there are few: they are compared one after the other, which takes less than to hash one.
+struct FewNames<Value: Sendable>: Sendable {
+    let names: [String]
+    private let values: [Value]
+
+    init(_ values: [String: Value]) {
+        names = values.keys.sorted()
+        self.values = names.compactMap { values[$0] }
+    }
+
+    subscript(name: String) -> Value? { names.firstIndex(of: name).map { values[$0] } }
 }
 
 extension HTTPRequest {

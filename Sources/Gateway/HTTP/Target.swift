@@ -1,18 +1,29 @@
+internal import AffinityNet
+
 /// The parts of a request target: its path as decoded segments, and its query.
 struct Target: Sendable {
     /// Each segment, percent-decoded once: so `%2F` is a slash within a segment.
     var segments: [String]
     /// What stands behind the question mark, undecoded; `nil` without one.
-    var query: ArraySlice<UInt8>?
+    var query: [UInt8]?
 
     private static let slash = UInt8(ascii: "/")
 
     /// No path at all, where a target cannot be read.
     static let unreadable = Target(segments: [], query: nil)
 
-    private init(segments: [String], query: ArraySlice<UInt8>?) {
+    private init(segments: [String], query: [UInt8]?) {
         self.segments = segments
         self.query = query
+    }
+
+    /// Takes a request's target apart, where it lies.
+    ///
+    /// - Throws: as below.
+    init(_ http: HTTPRequest) throws(HTTPError) {
+        self = try http.withTarget { span throws(HTTPError) in
+            try span.withUnsafeBytes { bytes throws(HTTPError) in try Target(bytes) }
+        }
     }
 
     /// Takes a target apart.
@@ -20,11 +31,11 @@ struct Target: Sendable {
     /// Accepts the origin form (`/path?query`) and the absolute form (`http://host/path`), whose host says nothing.
     ///
     /// - Throws: 400 for a bad escape, bytes that are not UTF-8, or any other form.
-    init(_ bytes: [UInt8]) throws(HTTPError) {
+    init(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) {
         var rest = bytes[...]
         if rest.first != Self.slash { rest = try Self.behindAuthority(rest) }
         if let mark = rest.firstIndex(of: UInt8(ascii: "?")) {
-            query = rest[(mark + 1)...]
+            query = Array(rest[(mark + 1)...])
             rest = rest[..<mark]
         }
         segments = []
@@ -39,7 +50,9 @@ struct Target: Sendable {
     }
 
     /// What follows `scheme://host:port`: empty, or with a slash or a question mark in front.
-    private static func behindAuthority(_ target: ArraySlice<UInt8>) throws(HTTPError) -> ArraySlice<UInt8> {
+    private static func behindAuthority(
+        _ target: Slice<UnsafeRawBufferPointer>
+    ) throws(HTTPError) -> Slice<UnsafeRawBufferPointer> {
         // No scheme that reaches an HTTP server is longer.
         guard let colon = target.prefix(16).firstIndex(of: UInt8(ascii: ":")),
             target[colon...].starts(with: "://".utf8)
@@ -55,14 +68,15 @@ enum Percent {
     /// - Parameter plusIsSpace: as in queries that forms make.
     /// - Throws: 400 for an escape without two hexadecimal digits, and for bytes that are not UTF-8.
     static func decode(
-        _ bytes: ArraySlice<UInt8>, plusIsSpace: Bool = false, in place: String
+        _ bytes: some RandomAccessCollection<UInt8>, plusIsSpace: Bool = false, in place: String
     ) throws(HTTPError) -> String {
         // ASCII without escapes, as nearly every text is: what it stands for, and UTF-8 too.
         let isPlain = bytes.allSatisfy {
             $0 < 0x80 && $0 != UInt8(ascii: "%") && !(plusIsSpace && $0 == UInt8(ascii: "+"))
         }
         if isPlain { return String(decoding: bytes, as: UTF8.self) }
-        guard let text = String(validating: try decodeEscapes(bytes, plusIsSpace, place), as: UTF8.self) else {
+        guard let text = String(validating: try decodeEscapes(Array(bytes)[...], plusIsSpace, place), as: UTF8.self)
+        else {
             throw HTTPError(400, "\(place) is not UTF-8")
         }
         return text
@@ -110,7 +124,7 @@ struct QueryItems: Sendable {
     /// Takes a query apart.
     ///
     /// - Throws: 400 for a name that is not among `names`, for a name that comes twice, and for a bad escape.
-    init(_ query: ArraySlice<UInt8>?, names: [String]) throws(HTTPError) {
+    init(_ query: [UInt8]?, names: [String]) throws(HTTPError) {
         guard let query else { return }
         for item in query.split(separator: UInt8(ascii: "&")) {
             let equals = item.firstIndex(of: UInt8(ascii: "=")) ?? item.endIndex
