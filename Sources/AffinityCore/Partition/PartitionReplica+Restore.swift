@@ -21,7 +21,7 @@ extension PartitionReplica {
         let changelogs = core.stores.map { ChangeLogDeclaration(name: $0.name, controlKey: $0.controlKey) }
         let generation = generation
         let log = try await environment.log.open(id, changelogs: changelogs, executor: executor) { [weak self] acks in
-            self?.assumeIsolated { $0.acknowledge(acks, of: generation) }
+            self?.here((acks, generation)) { replica, input in replica.acknowledge(input.0, of: input.1) }
         }
         restoring = log
         do {

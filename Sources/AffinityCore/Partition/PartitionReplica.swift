@@ -13,7 +13,8 @@ public actor PartitionReplica<P: Partition> {
 
     @usableFromInline let core: PartitionCore<P>
     @usableFromInline let meter = ReplicaMeter()
-    @usableFromInline var state: StateStore?
+    // Exclusive access is not checked at run time, here and below, where every request looks: see `StateStore`.
+    @exclusivity(unchecked) @usableFromInline var state: StateStore?
     var machine = PartitionStateMachine() {
         didSet {
             let hasServed = isServing
@@ -24,7 +25,7 @@ public actor PartitionReplica<P: Partition> {
         }
     }
     /// What the machine says, where every request looks.
-    @usableFromInline var isServing = false
+    @exclusivity(unchecked) @usableFromInline var isServing = false
     @usableFromInline let environment: PartitionEnvironment
     /// The service's own deadline, and the time that a handler may take, in nanoseconds: a `Duration` costs a division
     /// of 128 bits each time it is read.
@@ -57,10 +58,10 @@ public actor PartitionReplica<P: Partition> {
     /// What the coordinator has heard of the replica.
     private var readiness: Readiness?
     /// Counts the openings of the log: word about a former one is ignored.
-    var generation = 0
-    @usableFromInline var admission: Admission
+    @exclusivity(unchecked) var generation = 0
+    @exclusivity(unchecked) @usableFromInline var admission: Admission
     /// The lease that the mastership rests on (Q1); `nil` where nobody else can serve.
-    @usableFromInline var lease: Lease?
+    @exclusivity(unchecked) @usableFromInline var lease: Lease?
     /// What is applied, for those who watch. Kept when a mastership ends, as the memstore is.
     let feed: ChangeFeed
     /// Those who wait to go on from the changelog.

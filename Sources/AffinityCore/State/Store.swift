@@ -6,8 +6,8 @@ public class AnyStore {
     public let isOrdered: Bool
     /// The key of its control records.
     let controlKey: [UInt8]
-    /// The place among the stores of its partition, given when the partition is assembled.
-    @usableFromInline var index = -1
+    /// The place among the stores of its partition, given when the partition is assembled; not written after.
+    @exclusivity(unchecked) @usableFromInline var index = -1
 
     init(name: String, isOrdered: Bool, controlKey: [UInt8]) {
         self.name = name

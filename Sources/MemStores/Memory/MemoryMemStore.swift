@@ -30,7 +30,8 @@ public final class MemoryMemStore: MemStore {
     /// The checkpoint of the last batch.
     public private(set) var checkpoint: [UInt8]?
     private let partition: PartitionID
-    private var stores: [Store]
+    // Exclusive access is not checked at run time: it is confined to its replica, and calls nobody while it changes.
+    @exclusivity(unchecked) private var stores: [Store]
 
     /// An empty memstore for a replica of `partition`.
     public init(_ partition: PartitionID, stores: [StoreDeclaration]) {

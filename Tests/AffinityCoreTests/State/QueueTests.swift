@@ -42,4 +42,35 @@ import Testing
         #expect((0..<queue.count).map { queue[$0] } == [1, 3, 5, 7, 9])
         #expect(queue.removeAll { $0 > 100 } == [])
     }
+
+    @Test func copiesAreOfTheirOwn() {
+        var queue = Queue<String>()
+        for number in 0..<20 { queue.append("\(number)") }
+        _ = queue.popFirst()
+        let copy = queue
+        queue[0] = "changed"
+        queue.append("more")
+        _ = queue.popFirst()
+        #expect(queue.count == 19 && queue.first == "2" && queue.last == "more")
+        #expect((0..<copy.count).map { copy[$0] } == (1..<20).map(String.init))
+    }
+
+    /// Whatever leaves it, and whatever is left in it at its end, is let go of.
+    @Test func whatLeavesIsLetGoOf() {
+        final class Thing {}
+        weak var taken: Thing?
+        weak var left: Thing?
+        do {
+            var queue = Queue<Thing>()
+            for _ in 0..<20 { queue.append(Thing()) }
+            taken = queue.popFirst()
+            #expect(taken == nil)
+            left = queue.last
+            #expect(left != nil)
+            let copy = queue
+            queue.removeLast()
+            #expect(left != nil && copy.count == 19)
+        }
+        #expect(left == nil)
+    }
 }
