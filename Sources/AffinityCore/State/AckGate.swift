@@ -4,9 +4,9 @@ internal import Synchronization
 ///
 /// A `ChangeLog` makes one at `open` and calls `deliver` on the executor it was given there; `end` may be called on
 /// any thread.
-package final class AckGate: Sendable {
+@usableFromInline package final class AckGate: Sendable {
     /// Where `deliver` has to be called.
-    package let executor: any EventExecutor
+    @usableFromInline package let executor: any EventExecutor
     private let acknowledge: @Sendable ([LogAck]) -> Void
     private let isEnded = Atomic(false)
     private let delivering = Mutex(())
@@ -18,15 +18,22 @@ package final class AckGate: Sendable {
     }
 
     /// Posts batches to the executors of their gates, one closure each: a thread of the log wakes a loop once for all.
-    package static func post<Batch: Sendable>(
+    ///
+    /// Inlinable, so that it is specialised for the log's batches.
+    @inlinable package static func post<Batch: Sendable>(
         _ batches: [Batch], gate: (Batch) -> AckGate, _ deliver: @escaping @Sendable (Batch) -> Void
     ) {
-        var groups: [ObjectIdentifier: (executor: any EventExecutor, batches: [Batch])] = [:]
+        // There are as few executors as cores.
+        var groups: [(executor: any EventExecutor, batches: [Batch])] = []
         for batch in batches {
             let executor = gate(batch).executor
-            groups[ObjectIdentifier(executor), default: (executor, [])].batches.append(batch)
+            if let group = groups.firstIndex(where: { $0.executor === executor }) {
+                groups[group].batches.append(batch)
+            } else {
+                groups.append((executor, [batch]))
+            }
         }
-        for (executor, batches) in groups.values { executor.post { for batch in batches { deliver(batch) } } }
+        for (executor, batches) in groups { executor.post { for batch in batches { deliver(batch) } } }
     }
 
     /// Hands the acknowledgements over, unless the gate is closed. On the executor only.

@@ -57,30 +57,17 @@ extension Checkpoint {
     private static let layout: UInt8 = 2
 
     var bytes: [UInt8] {
-        var bytes: [UInt8] = [Self.layout]
-        bytes.reserveCapacity(48 + places.count * 64)
-        bytes.appendBigEndian(log)
-        bytes.appendBigEndian(epoch.rawValue)
-        bytes.append(isOpen ? 1 : 0)
-        bytes.appendBigEndian(number)
-        bytes.appendBigEndian(acknowledged)
-        bytes.appendBigEndian(level.milliseconds)
-        bytes.appendBigEndian(UInt16(places.count))
-        for place in places {
-            bytes.appendBigEndian(UInt16(place.changelog.utf8.count))
-            bytes.append(contentsOf: place.changelog.utf8)
-            bytes.appendBigEndian(place.next.rawValue)
-            bytes.appendBigEndian(place.last.rawValue)
-            bytes.appendBigEndian(place.fingerprint)
-            bytes.appendBigEndian(place.covered.rawValue)
-            bytes.appendBigEndian(UInt32(clamping: place.doubtful.count))
-            for (key, appended) in place.doubtful {
-                bytes.appendBigEndian(UInt32(clamping: key.count))
-                bytes.append(contentsOf: key)
-                bytes.appendBigEndian(appended.milliseconds)
-            }
+        ByteWriter.bytes(count: 44 + places.reduce(0) { $0 + $1.byteCount }) { bytes in
+            bytes.put(Self.layout)
+            bytes.put(log)
+            bytes.put(epoch.rawValue)
+            bytes.put(UInt8(isOpen ? 1 : 0))
+            bytes.put(number)
+            bytes.put(acknowledged)
+            bytes.put(level.milliseconds)
+            bytes.put(UInt16(places.count))
+            for place in places { place.put(&bytes) }
         }
-        return bytes
     }
 
     /// Reads what `bytes` wrote; `nil` for anything else.
@@ -102,6 +89,26 @@ extension Checkpoint {
 }
 
 extension Checkpoint.Place {
+    fileprivate var byteCount: Int {
+        let count = 2 + changelog.utf8.count + 36
+        return doubtful.isEmpty ? count : doubtful.keys.reduce(count) { $0 + 12 + $1.count }
+    }
+
+    fileprivate func put(_ bytes: inout ByteWriter) {
+        bytes.put(UInt16(changelog.utf8.count))
+        bytes.put(changelog.utf8)
+        bytes.put(next.rawValue)
+        bytes.put(last.rawValue)
+        bytes.put(fingerprint)
+        bytes.put(covered.rawValue)
+        bytes.put(UInt32(clamping: doubtful.count))
+        for (key, appended) in doubtful {
+            bytes.put(UInt32(clamping: key.count))
+            bytes.put(key)
+            bytes.put(appended.milliseconds)
+        }
+    }
+
     fileprivate init?(_ reader: inout ByteReader) {
         guard let length = reader.number(UInt16.self), let name = reader.bytes(Int(length)),
             let next = reader.number(Int64.self), let last = reader.number(Int64.self),

@@ -19,8 +19,9 @@ package final class RecordWaiters: Sendable {
 
     /// The changelog ends at `end` now; wakes those who waited for it.
     package func advance(to end: Offset) {
-        let woken = state.withLock { state in
+        let woken: [CheckedContinuation<LogError?, Never>] = state.withLock { state in
             if end > state.end { state.end = end }
+            if state.waiting.isEmpty { return [] }
             let ready = state.waiting.filter { $0.value.beyond < state.end }.sorted { $0.key < $1.key }
             for (id, _) in ready { state.waiting[id] = nil }
             return ready.map(\.value.continuation)

@@ -24,7 +24,6 @@ final class LogWriter: Sendable {
         var entries: [Entry] = []
         /// Those who wait until everything before them was written.
         var drains: [CheckedContinuation<Void, Never>] = []
-        var scratch: [UInt8] = []
         var database: RocksDB?
         var failure: LogError?
         var isSleeping = false
@@ -41,7 +40,7 @@ final class LogWriter: Sendable {
 
     private enum Work {
         case sleep, stop
-        case write([Entry], drains: [CheckedContinuation<Void, Never>], RocksDB?)
+        case write(drains: [CheckedContinuation<Void, Never>], RocksDB?)
     }
 
     private let state: Mutex<State>
@@ -53,6 +52,7 @@ final class LogWriter: Sendable {
 
     /// A batch that grew beyond this gives its memory back.
     private static let keptBatchBytes = 4 << 20
+    private static let keptEntries = 16_384
 
     init(_ database: RocksDB, maxRecordBytes: Int, clock: any NodeClock, report: @escaping Reporter) {
         var state = State()
@@ -80,8 +80,9 @@ final class LogWriter: Sendable {
                 for record in records {
                     let stream = use.streams[record.changelog]
                     let offset = stream.take()
-                    RecordCodec.encode(record.record, at: offset, appended: now, into: &state.scratch)
-                    state.batch.put(stream.prefix, LogSchema.bytes(offset.rawValue), state.scratch)
+                    state.batch.put(
+                        stream.prefix, LogSchema.bytes(offset.rawValue),
+                        RecordCodec.encode(record.record, at: offset, appended: now))
                     state.entries.append(Entry(use: use, changelog: record.changelog, offset: offset, error: nil))
                 }
             }
@@ -150,6 +151,7 @@ final class LogWriter: Sendable {
     /// Writes until `stop` is called. On the thread that belongs to the writer.
     func run() {
         var batch = RocksDBBatch()
+        var entries: [Entry] = []
         while true {
             let work: Work = state.withLock { state in
                 if state.entries.isEmpty && state.drains.isEmpty {
@@ -158,22 +160,20 @@ final class LogWriter: Sendable {
                     return state.isStopping ? .stop : .sleep
                 }
                 swap(&state.batch, &batch)
-                defer {
-                    state.entries = []
-                    state.entries.reserveCapacity(256)
-                    state.drains = []
-                }
-                return .write(state.entries, drains: state.drains, state.database)
+                swap(&state.entries, &entries)
+                defer { state.drains = [] }
+                return .write(drains: state.drains, state.database)
             }
             switch work {
             case .sleep: wakeUp.wait()
             case .stop: return
-            case .write(let entries, let drains, let database):
+            case .write(let drains, let database):
                 let error = write(&batch, entries, database)
                 hand(out: entries, error)
                 for drain in drains { drain.resume() }
                 if batch.size > Self.keptBatchBytes { batch = RocksDBBatch() }
                 batch.clear()
+                entries.removeAll(keepingCapacity: entries.count <= Self.keptEntries)
                 // Where there are fewer cores than work, those who wait for a core first append what they have: one sync
                 // for more commands. On an idle machine this returns at once.
                 sched_yield()
@@ -206,42 +206,24 @@ final class LogWriter: Sendable {
     }
 
     /// Where each changelog ends behind the entries.
-    private func ends(_ entries: [Entry]) -> [(LogStream, Offset)] {
-        var ends: [(stream: LogStream, end: Offset)] = []
-        var places: [ObjectIdentifier: Int] = [:]
-        var last = -1
+    private func ends(_ entries: [Entry]) -> [(owner: LogStream, value: Offset)] {
+        var ends = ByOwner<LogStream, Offset>()
         for entry in entries where entry.error == nil {
-            let stream = entry.use.streams[entry.changelog]
-            if last < 0 || ends[last].stream !== stream {
-                last = places[ObjectIdentifier(stream), default: ends.count]
-                if last == ends.count {
-                    places[ObjectIdentifier(stream)] = last
-                    ends.append((stream, .zero))
-                }
-            }
-            ends[last].end = entry.offset.next
+            ends.change(of: entry.use.streams[entry.changelog], default: .zero) { $0 = entry.offset.next }
         }
-        return ends.map { ($0.stream, $0.end) }
+        return ends.all
     }
 
     /// Posts the acknowledgements: one closure an executor, one batch a partition.
     private func hand(out entries: [Entry], _ error: LogError?) {
-        var batches: [(use: LocalPartitionLog, acks: [LogAck])] = []
-        var places: [ObjectIdentifier: Int] = [:]
-        var last = -1
+        var batches = ByOwner<AckGate, [LogAck]>()
         for entry in entries {
-            if last < 0 || batches[last].use !== entry.use {
-                last = places[ObjectIdentifier(entry.use), default: batches.count]
-                if last == batches.count {
-                    places[ObjectIdentifier(entry.use)] = last
-                    batches.append((entry.use, []))
-                }
+            let result: Result<Offset, LogError> = (entry.error ?? error).map { .failure($0) } ?? .success(entry.offset)
+            batches.change(of: entry.use.gate, default: []) {
+                $0.append(LogAck(changelog: entry.changelog, result: result))
             }
-            let failure = entry.error ?? error
-            batches[last].acks.append(
-                LogAck(changelog: entry.changelog, result: failure.map { .failure($0) } ?? .success(entry.offset)))
         }
-        AckGate.post(batches, gate: { $0.use.gate }) { $0.use.gate.deliver($0.acks) }
+        AckGate.post(batches.all, gate: { $0.owner }) { $0.owner.deliver($0.value) }
     }
 
     // MARK: - Private

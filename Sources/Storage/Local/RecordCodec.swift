@@ -9,31 +9,33 @@ internal import AffinityRocksDB
 enum RecordCodec {
     private static let layout: UInt8 = 1
 
-    /// Replaces what is in `bytes` by the record.
-    static func encode(_ record: Record, at offset: Offset, appended: Timestamp, into bytes: inout [UInt8]) {
-        bytes.removeAll(keepingCapacity: true)
-        bytes.appendBigEndian(UInt32(0))
-        bytes.append(layout)
-        bytes.appendBigEndian(appended.milliseconds)
-        bytes.appendBigEndian(UInt32(truncatingIfNeeded: record.key.count))
-        bytes.append(contentsOf: record.key)
-        if let value = record.value {
-            bytes.append(1)
-            bytes.appendBigEndian(UInt32(truncatingIfNeeded: value.count))
-            bytes.append(contentsOf: value)
-        } else {
-            bytes.append(0)
-        }
-        record.headers.forEach { name, value in
-            bytes.append(UInt8(truncatingIfNeeded: name.utf8CodeUnitCount))
-            bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-            bytes.appendBigEndian(UInt32(truncatingIfNeeded: value.byteCount))
-            value.withUnsafeBytes { bytes.append(contentsOf: $0) }
+    /// The bytes of a record.
+    static func encode(_ record: Record, at offset: Offset, appended: Timestamp) -> [UInt8] {
+        var count = 22 + record.key.count + (record.value?.count ?? 0)
+        record.headers.forEach { name, value in count += 5 + name.utf8CodeUnitCount + value.byteCount }
+        var bytes = ByteWriter.bytes(count: count) { bytes in
+            bytes.put(UInt32(0))
+            bytes.put(layout)
+            bytes.put(appended.milliseconds)
+            bytes.put(UInt32(truncatingIfNeeded: record.key.count))
+            bytes.put(record.key)
+            bytes.put(UInt8(record.value == nil ? 0 : 1))
+            if let value = record.value {
+                bytes.put(UInt32(truncatingIfNeeded: value.count))
+                bytes.put(value)
+            }
+            record.headers.forEach { name, value in
+                bytes.put(UInt8(truncatingIfNeeded: name.utf8CodeUnitCount))
+                bytes.put(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+                bytes.put(UInt32(truncatingIfNeeded: value.byteCount))
+                bytes.put(value)
+            }
         }
         bytes.withUnsafeMutableBytes { bytes in
             let checksum = checksum(UnsafeRawBufferPointer(rebasing: bytes[4...]), at: offset)
             bytes.storeBytes(of: checksum.bigEndian, as: UInt32.self)
         }
+        return bytes
     }
 
     /// How many bytes the record takes, at least; never less than what its key and value take.
