@@ -47,7 +47,16 @@ final class ServedConnection: @unchecked Sendable {
     }
 
     private nonisolated(nonsending) func serve() async {
-        while let request = await next() {
+        while true {
+            var next = arrived.take()
+            if next == nil {
+                if hasEnded { break }
+                // Waited for here, because a return from a function that waits costs one more hop. Unsafe, because a checked
+                // one costs more than the resumption; it is resumed once, and taken out before.
+                next = await withUnsafeContinuation { waiting = $0 }
+            }
+            // There is none once the connection has ended.
+            guard let request = next else { break }
             let response = await handler(request)
             guard loop.isCurrent else { return leave(request, response) }
             if let sequel = response.sequel {
@@ -83,14 +92,6 @@ final class ServedConnection: @unchecked Sendable {
     private func cancel() {
         isCancelled = true
         task?.cancel()
-    }
-
-    /// `nil` once the connection has ended.
-    private nonisolated(nonsending) func next() async -> HTTPRequest? {
-        if let request = arrived.take() { return request }
-        if hasEnded { return nil }
-        // Unsafe, because a checked one costs more than the resumption; it is resumed once, and taken out before.
-        return await withUnsafeContinuation { waiting = $0 }
     }
 
     /// Answers for a handler that ended elsewhere, as one converted from a closure of another isolation may. The task
