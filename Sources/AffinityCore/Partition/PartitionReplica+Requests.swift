@@ -223,8 +223,19 @@ extension PartitionReplica {
     ) throws(Failure) -> Output {
         preconditionIsolated()
         // As in `assumeIsolated`: an isolated parameter is passed as any other.
-        let plain = unsafeBitCast(body, to: ((PartitionReplica, Input) throws(Failure) -> Output).self)
-        return try plain(self, input)
+        let plain = unsafeBitCast(IsolatedBody(run: body), to: PlainBody<Input, Output, Failure>.self)
+        return try plain.run(self, input)
+    }
+
+    // Functions are cast inside of these: cast by itself, a function is wrapped into another one, on the heap.
+    @usableFromInline struct IsolatedBody<Input, Output, Failure: Error> {
+        @usableFromInline let run: (isolated PartitionReplica, Input) throws(Failure) -> Output
+
+        @inlinable init(run: @escaping (isolated PartitionReplica, Input) throws(Failure) -> Output) { self.run = run }
+    }
+
+    @usableFromInline struct PlainBody<Input, Output, Failure: Error> {
+        @usableFromInline let run: (PartitionReplica, Input) throws(Failure) -> Output
     }
 
     @inlinable nonisolated var hasPlaceHere: Bool { here(()) { replica, _ in replica.hasPlace } }

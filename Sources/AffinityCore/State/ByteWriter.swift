@@ -24,7 +24,7 @@
     }
 
     @inlinable package mutating func put(_ bytes: some Collection<UInt8>) {
-        _ = take(bytes.count).initializeMemory(as: UInt8.self, from: bytes)
+        take(bytes.count).copyBytes(from: bytes)
     }
 
     @inlinable package mutating func put(_ bytes: borrowing RawSpan) {
@@ -32,7 +32,7 @@
         bytes.withUnsafeBytes { room.copyMemory(from: $0) }
     }
 
-    @inlinable mutating func take(_ size: Int) -> UnsafeMutableRawBufferPointer {
+    @inlinable @inline(__always) mutating func take(_ size: Int) -> UnsafeMutableRawBufferPointer {
         precondition(size <= memory.count - count, "there are more bytes than was said")
         defer { count += size }
         return UnsafeMutableRawBufferPointer(rebasing: memory[count..<count + size])

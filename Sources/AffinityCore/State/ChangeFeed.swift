@@ -20,19 +20,22 @@ final class ChangeFeed {
 
     private let partition: Int
     private let limits: WatchLimits
-    private var log: UInt64 = 0
+
+    // Exclusive access is not checked at run time, as in `StateStore`: each write passes here, watched or not.
+
+    @exclusivity(unchecked) private var log: UInt64 = 0
     /// How far the changes go that were told.
-    private(set) var position = Position([])
+    @exclusivity(unchecked) private(set) var position = Position([])
     private var names: [String] = []
-    private var rings: [ChangeRing] = []
-    private var bytes = 0
-    private var count = 0
+    @exclusivity(unchecked) private var rings: [ChangeRing] = []
+    @exclusivity(unchecked) private var bytes = 0
+    @exclusivity(unchecked) private var count = 0
     /// The observers of each store.
-    private(set) var indexes: [ObserverIndex] = []
+    @exclusivity(unchecked) private(set) var indexes: [ObserverIndex] = []
     /// What a claimant has rewritten: it counts when its epoch has settled, and else never (C4).
     private var tentative: [(store: Int, change: Change)] = []
     /// Where a reader of the log can begin, in the order of the log.
-    private var checkpoints: [Checkpoint] = []
+    @exclusivity(unchecked) private var checkpoints: [Checkpoint] = []
     /// How many records lie between two of them at least: more, when there were too many.
     private var spacing: Int64
     /// Whom to call when this turn has told everything.

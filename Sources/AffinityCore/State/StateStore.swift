@@ -68,7 +68,7 @@
     @exclusivity(unchecked) var applied: Checkpoint
     /// The offsets of `applied`, made once a batch because every answer carries them.
     @exclusivity(unchecked) @usableFromInline var position: Position
-    var epoch = Epoch.none
+    @exclusivity(unchecked) var epoch = Epoch.none
     /// The keys that the next master rewrites (R3). Empty on a log that is not shared.
     @exclusivity(unchecked) var unsettled: UnsettledKeys
     /// What was read and is not decided (R1, R2).
@@ -85,7 +85,7 @@
     @exclusivity(unchecked) var acknowledged: UInt64 = 0
     /// What others wrote between own records, and the claims that are on their way.
     @exclusivity(unchecked) var gaps: Gaps
-    var claims: Claims?
+    @exclusivity(unchecked) var claims: Claims?
     /// Where the claims of the epoch stand.
     var claimed: [Offset] = []
     /// The number that a log gets which has none.

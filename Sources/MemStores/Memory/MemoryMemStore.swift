@@ -27,11 +27,12 @@ public final class MemoryMemStore: MemStore {
         var keys: SortedKeys?
     }
 
-    /// The checkpoint of the last batch.
-    public private(set) var checkpoint: [UInt8]?
-    private let partition: PartitionID
     // Exclusive access is not checked at run time: it is confined to its replica, and calls nobody while it changes.
+
+    /// The checkpoint of the last batch.
+    @exclusivity(unchecked) public private(set) var checkpoint: [UInt8]?
     @exclusivity(unchecked) private var stores: [Store]
+    private let partition: PartitionID
 
     /// An empty memstore for a replica of `partition`.
     public init(_ partition: PartitionID, stores: [StoreDeclaration]) {
