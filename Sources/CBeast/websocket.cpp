@@ -30,7 +30,7 @@ std::array<unsigned char, 4> next_mask() {
 
 cb_websocket::cb_websocket(cb_loop &loop, cb_server *server, const cb_websocket_options &options, Terms terms)
     : keeper_(loop), loop_(loop), server_(server), options_(options), socket_(loop.io),
-      reader_(server != nullptr, options.message_max), subprotocol_(std::move(terms.subprotocol)) {
+      reader_(server != nullptr, options.message_max, options.refuses_messages), subprotocol_(std::move(terms.subprotocol)) {
     if (server_) server_->retain();
     retain();  // the caller's
     auto &deflate = terms.deflate;
@@ -48,7 +48,8 @@ cb_websocket::~cb_websocket() {
 }
 
 void cb_websocket::start(int descriptor, bool is_v6, std::string_view unsent) {
-    loop_.limit_tick(std::min({options_.ping_ns, options_.pong_ns, options_.close_ns, options_.write_ns}) / 4);
+    auto &times = options_;
+    loop_.limit_tick(std::min({times.ping_ns, times.pong_ns, times.close_ns, times.write_ns, times.message_ns}) / 4);
     boost::system::error_code error;
     socket_.assign(is_v6 ? tcp::v6() : tcp::v4(), descriptor, error);
     if (error) ::close(descriptor);
@@ -80,6 +81,7 @@ void cb_websocket::attach(void *context, const cb_websocket_events *events) {
 
 void cb_websocket::enter(State state, int64_t time_ns) {
     state_ = state;
+    if (state != State::open) message_deadline_ns_ = INT64_MAX;
     state_deadline_ns_ = time_ns > 0 ? loop_.now_ns() + time_ns : INT64_MAX;
     set_deadline();
 }
@@ -164,8 +166,8 @@ void cb_websocket::received_close() {
 }
 
 /// The other side does what it must not.
-void cb_websocket::fail(int code) {
-    if (state_ == State::open) append_close(code, {});
+void cb_websocket::fail(int code, std::string_view reason) {
+    if (state_ == State::open) append_close(code, reason);
     finish();
     tell_closing();
     tell_closed(code, {}, 0);
@@ -183,6 +185,13 @@ void cb_websocket::resume() {
     paused_ = false;
     if (!is_reading() || processing_ || !events_) return;
     heard();  // as far as can be known: nobody listened
+    read_on();
+}
+
+/// Goes on where the other side was held.
+void cb_websocket::read_on() {
+    if (message_deadline_ns_ != INT64_MAX) message_deadline_ns_ = loop_.now_ns() + options_.message_ns;
+    set_deadline();
     in_.empty() ? wait_to_read() : queue_ready();
 }
 
@@ -243,6 +252,7 @@ void cb_websocket::process(char *bytes, size_t count, bool from_in) {
         if (!step(at, end)) break;
     }
     processing_ = false;
+    if (state_ == State::open) limit_message();
     if (!is_reading()) {
         in_ = {};
         if (state_ != State::closed) wait_to_read();
@@ -258,11 +268,23 @@ void cb_websocket::process(char *bytes, size_t count, bool from_in) {
     in_.empty() ? wait_to_read() : queue_ready();
 }
 
+/// What has begun must come to its end, and the time for it begins once.
+void cb_websocket::limit_message() {
+    if (!reader_.is_inside()) {
+        message_deadline_ns_ = INT64_MAX;
+    } else if (message_deadline_ns_ == INT64_MAX) {
+        message_deadline_ns_ = loop_.now_ns() + options_.message_ns;
+    }
+    set_deadline();
+}
+
 /// False when it needs more, or has failed.
 bool cb_websocket::step(char *&at, char *end) {
     using Step = cb::MessageReader::Step;
     auto payload = [this] { return reinterpret_cast<const uint8_t *>(reader_.payload.data()); };
-    switch (reader_.next(at, end)) {
+    auto step = reader_.next(at, end);
+    if (step != Step::more && !reader_.is_inside()) message_deadline_ns_ = INT64_MAX;
+    switch (step) {
         case Step::more: return false;
         case Step::message:
             if (state_ == State::open)
@@ -402,7 +424,7 @@ void cb_websocket::flush() {
         if (events_) events_->drained(context_);
     }
     if (!was_full || !is_reading() || is_held() || !events_) return;
-    in_.empty() ? wait_to_read() : queue_ready();
+    read_on();
 }
 
 void cb_websocket::all_sent() {
@@ -419,6 +441,11 @@ void cb_websocket::on_deadline() {
     // Reset: the kernel must not keep what nobody reads.
     if (write_deadline_ns_ <= now) return end(ETIMEDOUT, true);
     if (state_ != State::open) return end(ETIMEDOUT, out_.count() > 0);
+    if (message_deadline_ns_ <= now) {
+        if (!is_held()) return fail(cb::close_code::policy, "the message did not come in time");
+        message_deadline_ns_ = now + options_.message_ns;  // who is not read from cannot end it
+    }
+    if (state_deadline_ns_ > now) return set_deadline();
     // Who is not read from cannot be heard.
     if (is_held()) heard();
     if (is_pinged_) return end(ETIMEDOUT, true);

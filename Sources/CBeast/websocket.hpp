@@ -102,6 +102,7 @@ private:
     int64_t heard_ns_ = 0;
     int64_t state_deadline_ns_ = INT64_MAX;
     int64_t write_deadline_ns_ = INT64_MAX;
+    int64_t message_deadline_ns_ = INT64_MAX;
 
     bool is_client() const { return !server_; }
     bool is_reading() const { return state_ == State::open || state_ == State::closing; }
@@ -110,12 +111,14 @@ private:
     bool is_held() const { return (paused_ && state_ == State::open) || is_output_full(); }
     void wait_to_read();
     void wait_to_write();
+    void read_on();
     void heard();
+    void limit_message();
     void on_readable();
     void process(char *bytes, size_t count, bool from_in);
     bool step(char *&at, char *end);
     void received_close();
-    void fail(int code);
+    void fail(int code, std::string_view reason = {});
     void finish();
     void append_frame(cb::Opcode opcode, bool is_deflated, std::string_view payload);
     void append_close(int code, std::string_view reason);
@@ -123,7 +126,7 @@ private:
     void tell_closing();
     void tell_closed(int code, std::string_view reason, int error);
     void enter(State state, int64_t time_ns);
-    void set_deadline() { deadline_ns = std::min(state_deadline_ns_, write_deadline_ns_); }
+    void set_deadline() { deadline_ns = std::min({state_deadline_ns_, write_deadline_ns_, message_deadline_ns_}); }
     void queue_flush();
     void queue_ready();
 };

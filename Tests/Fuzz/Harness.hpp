@@ -37,7 +37,8 @@ inline cb_websocket_options options(uint8_t choice) {
     cb_websocket_options options{};
     options.message_max = 64 * 1024;
     options.unsent_max = 256 * 1024;
-    options.ping_ns = options.pong_ns = options.close_ns = options.write_ns = 60'000'000'000;
+    options.ping_ns = options.pong_ns = options.close_ns = options.write_ns = options.message_ns =
+        60'000'000'000;
     options.deflates = choice & 1;
     options.keeps_context = choice & 2;
     options.window_bits = choice & 4 ? 9 : 15;

@@ -210,6 +210,10 @@ typedef struct cb_frame cb_frame;
 /// Sizes in bytes, times in nanoseconds.
 typedef struct {
     size_t message_max;
+    /// Closes with 1003 where a message begins.
+    bool refuses_messages;
+    /// From a message's first byte to its last, and of any other frame's; then it is closed with 1008.
+    int64_t message_ns;
     /// Beyond so many bytes that the other side has not taken, nothing is read.
     size_t unsent_max;
     /// After so long a silence a ping is sent; then the other side has `pong_ns`.
