@@ -446,8 +446,10 @@ void cb_websocket::on_deadline() {
         message_deadline_ns_ = now + options_.message_ns;  // who is not read from cannot end it
     }
     if (state_deadline_ns_ > now) return set_deadline();
-    // Who is not read from cannot be heard.
-    if (is_held()) heard();
+    // Who is not read from cannot be heard. One that does not take what it is sent has the time to write for it; of one
+    // whose messages nobody takes, the system answers.
+    bool is_answered = paused_ && is_pinged_ && is_acknowledged(state_deadline_ns_ - options_.pong_ns);
+    if (is_output_full() || is_answered) heard();
     if (is_pinged_) return end(ETIMEDOUT, true);
     state_deadline_ns_ = heard_ns_ + options_.ping_ns;
     if (state_deadline_ns_ <= now) {
@@ -456,6 +458,17 @@ void cb_websocket::on_deadline() {
         state_deadline_ns_ = now + options_.pong_ns;
     }
     set_deadline();
+}
+
+/// Whether the other side's system has said something since then.
+bool cb_websocket::is_acknowledged(int64_t since_ns) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+    // The system counts in ticks of up to 10 ms, and may have noticed the end without anybody asking.
+    // Not the turn's time: a loop that is late must not make the other side so.
+    int64_t last_ns = cb::boottime_ns() - int64_t(info.tcpi_last_ack_recv) * 1'000'000 + 10'000'000;
+    return info.tcpi_state != TCP_CLOSE && last_ns >= since_ns;
 }
 
 extern "C" {

@@ -123,6 +123,7 @@ private:
     void append_frame(cb::Opcode opcode, bool is_deflated, std::string_view payload);
     void append_close(int code, std::string_view reason);
     void all_sent();
+    bool is_acknowledged(int64_t since_ns);
     void tell_closing();
     void tell_closed(int code, std::string_view reason, int error);
     void enter(State state, int64_t time_ns);

@@ -94,6 +94,20 @@ package final class HTTPClient {
     /// Tells the other side that nothing more comes.
     package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+    /// From now on nothing that comes is taken, or acknowledged: as if the machine were gone.
+    package func vanish() throws {
+        // Of linux/filter.h: a program of one instruction, which takes no byte of a packet.
+        struct Instruction { var code: UInt16 = 0x06, ifTrue: UInt8 = 0, ifFalse: UInt8 = 0, value: UInt32 = 0 }
+        struct Program { var count: UInt16, instructions: UnsafeMutablePointer<Instruction> }
+        var drop = Instruction()
+        let result = withUnsafeMutablePointer(to: &drop) { drop in
+            var program = Program(count: 1, instructions: drop)
+            return setsockopt(
+                descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<Program>.size))
+        }
+        guard result == 0 else { throw Failure("SO_ATTACH_FILTER: \(errno)") }
+    }
+
     // MARK: - Answers
 
     /// The next answer. A `HEAD`'s has no body; those of 100 can be passed over.

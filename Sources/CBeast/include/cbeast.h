@@ -216,7 +216,7 @@ typedef struct {
     int64_t message_ns;
     /// Beyond so many bytes that the other side has not taken, nothing is read.
     size_t unsent_max;
-    /// After so long a silence a ping is sent; then the other side has `pong_ns`.
+    /// After so long a silence a ping is sent; then the other side has `pong_ns`, or its system while it is not read.
     int64_t ping_ns;
     int64_t pong_ns;
     int64_t close_ns;

@@ -12,7 +12,8 @@ public struct WebSocketConfiguration: Sendable {
     public var unsentLimit = 256 * 1024
     /// After so long a silence of the other side a ping is sent. Default 30 s.
     public var pingTime: Duration = .seconds(30)
-    /// How long it then has to say anything; then the connection is cut off. Default 15 s.
+    /// How long it then has to say anything; then the connection is cut off. Default 15 s. While nobody takes messages
+    /// nothing is read: then it is enough that its system acknowledges the ping.
     public var pongTime: Duration = .seconds(15)
     /// How long it has to answer a close frame once that is sent, and to end the connection after. Default 5 s.
     public var closeTime: Duration = .seconds(5)

@@ -149,6 +149,54 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
         }
     }
 
+    /// Its pongs stand behind messages that nobody takes.
+    @Test func aPausedClientIsPingedAndStays() async throws {
+        let gate = Gate()
+        try await withSockets(
+            {
+                $0.pingTime = .milliseconds(20)
+                $0.pongTime = .milliseconds(500)
+            },
+            serve: { socket in
+                socket.pause()
+                socket.send("paused")
+                await gate.pass()
+                socket.resume()
+                await echoAll(socket)
+            }
+        ) { port, server, _ throws in
+            let probe = try WebSocketProbe(port: port)
+            #expect(try probe.frame() == .text("paused"))
+            for _ in 0..<4 { #expect(try probe.frame() == .ping([])) }
+            try probe.send(.text("still there"))
+            gate.open()
+            #expect(try probe.frameButPings() == .text("still there"))
+            #expect(server.openConnections == 1)
+        }
+    }
+
+    /// Closed by its system, or with its machine.
+    @Test(arguments: [true, false]) func aPausedClientThatIsGoneIsCutOff(isClosed: Bool) async throws {
+        try await withSockets(
+            {
+                $0.pingTime = .milliseconds(20)
+                $0.pongTime = .milliseconds(500)
+            },
+            serve: { socket in
+                socket.pause()
+                socket.send("paused")
+                _ = await socket.closed()
+            }
+        ) { port, server, ends throws in
+            var probe: WebSocketProbe? = try WebSocketProbe(port: port)
+            #expect(try probe?.frame() == .text("paused"))
+            if isClosed { probe = nil } else { try probe?.http.vanish() }
+            #expect(try ends.wait(1) == [1006])
+            try waitUntil("the end of the connection") { server.openConnections == 0 }
+            withExtendedLifetime(probe) {}
+        }
+    }
+
     @Test func aClientThatDoesNotAnswerACloseIsCutOff() async throws {
         try await withSockets({ $0.closeTime = .milliseconds(50) }, serve: { _ in }) { port, server, ends throws in
             let probe = try WebSocketProbe(port: port)
