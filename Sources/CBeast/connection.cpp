@@ -1,5 +1,6 @@
 #include "connection.hpp"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -76,6 +77,8 @@ void Connection::close() {
     state_ = State::closed;
     deadline_ns = INT64_MAX;
     drop_exchange();
+    // Without chunks the client would take the end of the connection for that of the body.
+    if (body_ && !body_->is_chunked) reset_when_closed();
     drop_body();
     if (handler_) server_.on_end(std::exchange(handler_, nullptr));
     boost::system::error_code ignored;
@@ -85,6 +88,11 @@ void Connection::close() {
     sent_ = 0;
     if (!upgraded_) server_.closed();
     loop_.remove(this);
+}
+
+void Connection::reset_when_closed() {
+    boost::system::error_code ignored;
+    socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
 }
 
 // MARK: Reading
@@ -298,6 +306,7 @@ void Connection::tell_below(size_t count) {
 
 void Connection::end_body(bool complete) {
     if (state_ != State::streaming) return;
+    if (!complete && !body_->is_chunked) return close();
     bool keep_alive = body_->keep_alive && complete && !is_draining();
     if (complete && body_->is_chunked) out_ += "0\r\n\r\n";
     drop_body();
@@ -328,9 +337,26 @@ void Connection::read_ahead() {
     auto n = ::recv(
         socket_.native_handle(), scratch.data(), std::min<size_t>(scratch.size(), kept_capacity_max), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return wait_to_read();
-    if (n <= 0) return close();
+    if (n < 0) return close();
+    if (n == 0) return wait_for_reset();
     in_.append(scratch.data(), size_t(n));
     wait_to_read();
+}
+
+/// The client sends no more, which does not say that it reads no more. One that has gone answers with a reset to what it
+/// is sent; where nothing is, the system asks it.
+void Connection::wait_for_reset() {
+    input_ended_ = true;
+    int on = 1, time = probe_time, count = probes_max;
+    auto descriptor = socket_.native_handle();
+    setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &time, sizeof time);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &time, sizeof time);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    socket_.async_wait(tcp::socket::wait_error, [self = boost::intrusive_ptr(this)](boost::system::error_code) {
+        cb_loop::Turn turn(self->loop_);
+        self->close();
+    });
 }
 
 // MARK: WebSocket
@@ -413,7 +439,7 @@ void Connection::flush() {
         }
     }
     if (state_ == State::streaming) {
-        wait_to_read();
+        if (!input_ended_) wait_to_read();
         if (body_->tells && unsent() <= body_->tell_below) {
             body_->tells = false;
             body_->events->drained(body_->context);
@@ -431,9 +457,7 @@ void Connection::flush() {
 
 void Connection::on_deadline() {
     if (write_deadline_ns_ <= loop_.now_ns()) {
-        // Reset: the kernel must not keep what nobody reads.
-        boost::system::error_code ignored;
-        socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+        reset_when_closed();  // the kernel must not keep what nobody reads
         return close();
     }
     switch (state_) {

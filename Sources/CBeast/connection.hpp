@@ -68,6 +68,8 @@ private:
     static constexpr size_t discarded_max = 16 << 20;
     // How long a server that drains waits for requests that were sent before anybody could know.
     static constexpr int64_t farewell_ns = 200'000'000;
+    // When and how often the system of a client that sends no more is asked whether it is there, in seconds.
+    static constexpr int probe_time = 15, probes_max = 4;
 
     cb_loop &loop_;
     cb_server &server_;
@@ -82,6 +84,7 @@ private:
     // What `in_` holds can be processed, once there is room for its answers or the next turn has come.
     bool stalled_ = false;
     bool linger_ = false;
+    bool input_ended_ = false;
 
     std::string in_;
     HeadScan scan_;
@@ -114,6 +117,8 @@ private:
     void queue_ready();
     void drop_exchange();
     void read_ahead();
+    void wait_for_reset();
+    void reset_when_closed();
     void drop_body();
     void leave(std::string_view received);
     bool is_reading() const { return state_ <= State::chunked; }

@@ -91,6 +91,12 @@ package final class HTTPClient {
         return bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, flags) }
     }
 
+    /// Has the end of this be a reset.
+    package func resetAtEnd() {
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+    }
+
     /// Tells the other side that nothing more comes.
     package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 

@@ -139,7 +139,8 @@ bool cb_body_append(cb_exchange *exchange, const void *bytes, size_t count);
 size_t cb_body_unsent(const cb_exchange *exchange);
 /// Calls `drained`, once, when no more than `count` bytes wait to be sent at the end of a turn.
 void cb_body_tell_below(cb_exchange *exchange, size_t count);
-/// If not `complete`, the connection is closed so that the client can see that something is missing.
+/// If not `complete`, the connection is closed, or without chunks reset, so that the client can see that something is
+/// missing.
 void cb_body_end(cb_exchange *exchange, bool complete);
 
 #pragma mark - TCP
