@@ -271,6 +271,7 @@ void Connection::answered(bool keep_alive) {
 }
 
 void Connection::fail(int status, const char *detail) {
+    server_.count_refusal(status);
     append_problem(out_, loop_, status, detail, true, exchange_ && exchange_->is_head);
     drop_exchange();
     // A connection that is closed with bytes unread is reset, and the answer is lost with it.

@@ -95,6 +95,8 @@ void cb_server_abort(cb_server *server);
 size_t cb_server_open(const cb_server *server);
 uint64_t cb_server_accepted(const cb_server *server);
 uint64_t cb_server_refused(const cb_server *server);
+/// How many answers of that status, 400…599, the server gave by itself, without `on_request`.
+uint64_t cb_server_refusals(const cb_server *server, int status);
 
 typedef struct {
     const uint8_t *bytes;

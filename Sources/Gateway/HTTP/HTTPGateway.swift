@@ -37,25 +37,21 @@ public final class HTTPGateway: Sendable {
         // would go over the global pool.
         return { http in
             let received = context.clock.monotonic
-            do throws(HTTPError) {
-                let (request, respond, meter) = try self.route(http, context, received)
-                let response = await self.run(request, respond, middleware[...])
-                meter.count(response.status, from: received, to: context.clock.monotonic)
-                return response.http
-            } catch {
-                // Middleware sees what has no route too.
-                let request = Request(unrouted: http, context, received)
-                let response = await self.run(request, { _ in throw error }, middleware[...])
-                self.unrouted.count(response.status, from: received, to: context.clock.monotonic)
-                return response.http
-            }
+            let (request, respond, meter) = self.find(http, context, received)
+            let response = await self.run(request, respond, middleware[...])
+            meter.count(response.status, from: received, to: context.clock.monotonic)
+            return response.http
         }
     }
 
     /// What was counted of the requests.
     ///
-    /// - Parameter listener: what tells this gateway from others of the node.
-    package func families(_ listener: String) -> [MetricFamily] { RouteMeter.families(meters, listener) }
+    /// - Parameters:
+    ///   - listener: what tells this gateway from others of the node.
+    ///   - refusals: what its server answered by itself, by status; they count as requests without a route.
+    package func families(_ listener: String, refusals: [Int: Int] = [:]) -> [MetricFamily] {
+        RouteMeter.families(meters, listener, refusals)
+    }
 
     /// What stands around the declared middleware.
     private func standing(_ context: GatewayContext, _ accessLog: Bool) -> [Middleware] {
@@ -64,17 +60,32 @@ public final class HTTPGateway: Sendable {
         return log + (context.cors.map { [$0.middleware] } ?? [])
     }
 
-    /// Finds what answers a request.
-    ///
-    /// - Throws: 400 for a target that cannot be read, 404, 405, and 406 and 426 for what can only be watched.
-    private func route(
+    /// Finds what answers a request, and where it counts.
+    private func find(
         _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
-    ) throws(HTTPError) -> (Request, Responder, RouteMeter) {
+    ) -> (Request, Responder, RouteMeter) {
+        var meter = unrouted
+        do throws(HTTPError) {
+            let (request, respond) = try route(http, context, received, &meter)
+            return (request, respond, meter)
+        } catch {
+            // Middleware sees what is refused too.
+            return (Request(unrouted: http, context, received), { _ in throw error }, meter)
+        }
+    }
+
+    /// Finds the route of a request.
+    ///
+    /// - Parameter meter: becomes the route's, if there is one: what it refuses counts there.
+    /// - Throws: 400 for a target that cannot be read, 404, 405, 406 and 426 for what can only be watched, and 403 for a
+    ///   page that may not do it.
+    private func route(
+        _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime, _ meter: inout RouteMeter
+    ) throws(HTTPError) -> (Request, Responder) {
         let method = http.method.rawValue
         if method == "OPTIONS", http.target == "*" {
             return (
-                Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
-                unrouted
+                Request(unrouted: http, context, received), Self.allow("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
             )
         }
         let target = try Target(http.targetBytes)
@@ -84,17 +95,18 @@ public final class HTTPGateway: Sendable {
         }
         guard let route = node.route(method, http) else {
             if method == "OPTIONS" {
-                return (Request(unrouted: http, context, received), Self.allow(node.allowed), unrouted)
+                return (Request(unrouted: http, context, received), Self.allow(node.allowed))
             }
             if method == "GET", let error = node.unaccepted { throw error }
             throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
         }
+        meter = route.meter
         let query = try QueryItems(target.query, names: route.query)
         let request = Request(
             method: method, target: target, parameters: (route.parameters, values), query: query, http: http,
             context: context, received: received)
         if method != "GET", method != "HEAD" { try request.checkOrigin() }
-        return (request, route.respond, route.meter)
+        return (request, route.respond)
     }
 
     private static func allow(_ methods: String) -> Responder {
