@@ -56,8 +56,9 @@ public final class HTTPGateway: Sendable {
     /// What stands around the declared middleware.
     private func standing(_ context: GatewayContext, _ accessLog: Bool) -> [Middleware] {
         let log = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
+        let hosts = context.hosts.isEmpty ? [] : [GatewayMiddleware.hosts(context.hosts)]
         // Around all others, so that pages can read their errors.
-        return log + (context.cors.map { [$0.middleware] } ?? [])
+        return log + hosts + (context.cors.map { [$0.middleware] } ?? [])
     }
 
     /// Finds what answers a request, and where it counts.
@@ -157,25 +158,28 @@ package final class GatewayContext: Sendable {
     package let beginsTraces: Bool
     /// Which pages of other origins may use the gateway, unless its routes say so themselves.
     package let cors: CORS?
+    /// As ``GatewayConfiguration/hosts``.
+    package let hosts: [String]
     package let watching: WatchConfiguration
     package let report: Reporter
 
     package init(
-        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, cors: CORS? = nil,
+        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, cors: CORS? = nil, hosts: [String] = [],
         watching: WatchConfiguration = .init(), report: @escaping Reporter
     ) {
         self.clock = clock
         self.deadline = deadline
         self.beginsTraces = beginsTraces
         self.cors = cors
+        self.hosts = hosts
         self.watching = watching
         self.report = report
     }
 
     func with(cors: CORS?) -> GatewayContext {
         GatewayContext(
-            clock: clock, deadline: deadline, beginsTraces: beginsTraces, cors: cors, watching: watching, report: report
-        )
+            clock: clock, deadline: deadline, beginsTraces: beginsTraces, cors: cors, hosts: hosts, watching: watching,
+            report: report)
     }
 
     /// The part of a trace that a request becomes: a new one of the client's trace, or of a new one where that is wanted.
