@@ -52,18 +52,6 @@ void Connection::wait_for_request() {
     enter(State::idle, server_.is_draining() ? std::min(idle, farewell_ns) : idle);
 }
 
-void Connection::queue_flush() {
-    if (flush_queued_) return;
-    flush_queued_ = true;
-    loop_.need_flush(this);
-}
-
-void Connection::queue_ready() {
-    if (ready_queued_) return;
-    ready_queued_ = true;
-    loop_.need_processing(this);
-}
-
 void Connection::drop_exchange() {
     if (!exchange_) return;
     // Swift may go on holding it: then its answer goes nowhere.
@@ -98,16 +86,7 @@ void Connection::reset_when_closed() {
 // MARK: Reading
 
 void Connection::wait_to_read() {
-    if (waiting_to_read_) return;
-    waiting_to_read_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_read, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_read_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->close();
-            self->on_readable();
-        });
+    wait_until_ready(this, socket_, tcp::socket::wait_read, &Connection::waiting_to_read_, &Connection::on_readable);
 }
 
 void Connection::on_readable() {
@@ -137,7 +116,6 @@ void Connection::on_readable() {
 }
 
 void Connection::process_ready() {
-    ready_queued_ = false;
     if (!is_reading()) return;
     process(in_, true);
 }
@@ -170,9 +148,9 @@ void Connection::process(std::string_view bytes, bool from_in) {
     }
     if (in_.empty() && in_.capacity() > kept_capacity_max) in_ = {};
     // After output comes the flush, which goes on from there.
-    if (!is_reading() || flush_queued_) return;
+    if (!is_reading() || flush_queued) return;
     if (stalled_) {
-        if (!is_output_full()) queue_ready();
+        if (!is_output_full()) need_processing();
     } else {
         wait_to_read();
     }
@@ -228,7 +206,7 @@ size_t Connection::step_head(std::string_view bytes) {
     }
     if (exchange_->expects_continue && bytes.size() == used) {
         out_ += "HTTP/1.1 100 Continue\r\n\r\n";
-        queue_flush();
+        need_flush();
     }
     if (exchange_->is_chunked) {
         chunks_ = {};
@@ -261,13 +239,13 @@ void Connection::dispatch() {
 
 void Connection::answered(bool keep_alive) {
     drop_exchange();
-    queue_flush();
+    need_flush();
     if (!keep_alive) {
         linger_ = true;
         return enter(State::closing, 0);
     }
     wait_for_request();
-    if (!processing_ && !in_.empty()) queue_ready();
+    if (!processing_ && !in_.empty()) need_processing();
 }
 
 void Connection::fail(int status, const char *detail) {
@@ -277,7 +255,7 @@ void Connection::fail(int status, const char *detail) {
     // A connection that is closed with bytes unread is reset, and the answer is lost with it.
     linger_ = true;
     enter(State::closing, 0);
-    queue_flush();
+    need_flush();
 }
 
 // MARK: Streamed answers
@@ -286,7 +264,7 @@ void Connection::begin_body(void *context, const cb_body_events *events, bool is
     body_ = std::make_unique<Body>(Body{context, events, is_chunked, keep_alive});
     retain();  // until `closed` is called
     enter(State::streaming, 0);
-    queue_flush();
+    need_flush();
     // Who begins while the server drains was not among those that were told.
     if (is_draining()) events->draining(context);
 }
@@ -295,7 +273,7 @@ bool Connection::append_body(std::string_view bytes) {
     if (state_ != State::streaming) return false;
     if (bytes.empty()) return true;
     body_->is_chunked ? append_chunk(out_, bytes) : void(out_.append(bytes));
-    queue_flush();
+    need_flush();
     return true;
 }
 
@@ -385,20 +363,10 @@ void Connection::leave(std::string_view received) {
 // MARK: Writing
 
 void Connection::wait_to_write() {
-    if (waiting_to_write_) return;
-    waiting_to_write_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_write, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_write_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->close();
-            self->queue_flush();
-        });
+    wait_until_ready(this, socket_, tcp::socket::wait_write, &Connection::waiting_to_write_, &Connection::need_flush);
 }
 
 void Connection::flush() {
-    flush_queued_ = false;
     if (state_ == State::closed) return;
     while (sent_ < out_.size()) {
         auto n = ::send(
@@ -450,8 +418,8 @@ void Connection::flush() {
     if (!is_reading()) return;
     if (is_output_full()) return;  // its end calls again
     if (stalled_) {
-        queue_ready();
-    } else if (!ready_queued_) {
+        need_processing();
+    } else if (!ready_queued) {
         wait_to_read();
     }
 }

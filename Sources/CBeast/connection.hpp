@@ -13,6 +13,7 @@
 #include "chunks.hpp"
 #include "exchange.hpp"
 #include "loop.hpp"
+#include "readiness.hpp"
 #include "websocket.hpp"
 
 struct cb_server;
@@ -36,6 +37,9 @@ public:
     void process_ready() override;
     void on_deadline() override;
     bool belongs_to(const cb_server &server) const override { return &server_ == &server; }
+    cb_loop &loop() { return loop_; }
+    bool is_closed() const { return state_ == State::closed; }
+    void lost(int) { close(); }
 
     // Called by the exchange that is being answered.
     std::string &output() { return out_; }
@@ -79,8 +83,6 @@ private:
     bool waiting_to_read_ = false;
     bool waiting_to_write_ = false;
     bool processing_ = false;
-    bool flush_queued_ = false;
-    bool ready_queued_ = false;
     // What `in_` holds can be processed, once there is room for its answers or the next turn has come.
     bool stalled_ = false;
     bool linger_ = false;
@@ -113,8 +115,8 @@ private:
     void enter(State state, int64_t time_ns);
     void wait_for_request();
     void set_deadline() { deadline_ns = std::min(state_deadline_ns_, write_deadline_ns_); }
-    void queue_flush();
-    void queue_ready();
+    void need_flush() { loop_.need_flush(this); }
+    void need_processing() { loop_.need_processing(this); }
     void drop_exchange();
     void read_ahead();
     void wait_for_reset();

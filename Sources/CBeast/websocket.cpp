@@ -30,7 +30,8 @@ std::array<unsigned char, 4> next_mask() {
 
 cb_websocket::cb_websocket(cb_loop &loop, cb_server *server, const cb_websocket_options &options, Terms terms)
     : keeper_(loop), loop_(loop), server_(server), options_(options), socket_(loop.io),
-      reader_(server != nullptr, options.message_max, options.refuses_messages), subprotocol_(std::move(terms.subprotocol)) {
+      reader_(server != nullptr, options.message_max, options.refuses_messages),
+      subprotocol_(std::move(terms.subprotocol)) {
     if (server_) server_->retain();
     retain();  // the caller's
     auto &deflate = terms.deflate;
@@ -61,13 +62,13 @@ void cb_websocket::start(int descriptor, bool is_v6, std::string_view unsent) {
     enter(State::open, options_.ping_ns);
     if (unsent.empty()) return;
     out_.append(unsent);
-    queue_flush();
+    need_flush();
 }
 
 void cb_websocket::add_received(std::string_view bytes) {
     if (bytes.empty() || !is_reading()) return;
     in_ += bytes;
-    if (events_) queue_ready();
+    if (events_) need_processing();
 }
 
 void cb_websocket::attach(void *context, const cb_websocket_events *events) {
@@ -76,7 +77,7 @@ void cb_websocket::attach(void *context, const cb_websocket_events *events) {
     retain();  // until `closed` is called
     if (state_ == State::closed) return tell_closed(cb::close_code::lost, {}, ECANCELED);
     if (state_ != State::open) tell_closing();
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 void cb_websocket::enter(State state, int64_t time_ns) {
@@ -84,18 +85,6 @@ void cb_websocket::enter(State state, int64_t time_ns) {
     if (state != State::open) message_deadline_ns_ = INT64_MAX;
     state_deadline_ns_ = time_ns > 0 ? loop_.now_ns() + time_ns : INT64_MAX;
     set_deadline();
-}
-
-void cb_websocket::queue_flush() {
-    if (flush_queued_) return;
-    flush_queued_ = true;
-    loop_.need_flush(this);
-}
-
-void cb_websocket::queue_ready() {
-    if (ready_queued_) return;
-    ready_queued_ = true;
-    loop_.need_processing(this);
 }
 
 // MARK: Ending
@@ -148,7 +137,7 @@ void cb_websocket::close(int code, std::string_view reason) {
     // What is not taken yet is dropped now: the other side's close frame may stand behind it.
     paused_ = false;
     if (processing_ || !events_) return;
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 void cb_websocket::drain() {
@@ -175,7 +164,7 @@ void cb_websocket::fail(int code, std::string_view reason) {
 
 void cb_websocket::finish() {
     enter(State::finishing, 0);
-    queue_flush();
+    need_flush();
 }
 
 // MARK: Reading
@@ -192,20 +181,12 @@ void cb_websocket::resume() {
 void cb_websocket::read_on() {
     if (message_deadline_ns_ != INT64_MAX) message_deadline_ns_ = loop_.now_ns() + options_.message_ns;
     set_deadline();
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 void cb_websocket::wait_to_read() {
-    if (waiting_to_read_) return;
-    waiting_to_read_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_read, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_read_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->end(error.value(), false);
-            self->on_readable();
-        });
+    cb::wait_until_ready(
+        this, socket_, tcp::socket::wait_read, &cb_websocket::waiting_to_read_, &cb_websocket::on_readable);
 }
 
 /// The other side is there. The time until the next ping is looked at when it may be over.
@@ -237,7 +218,6 @@ void cb_websocket::on_readable() {
 }
 
 void cb_websocket::process_ready() {
-    ready_queued_ = false;
     if (!is_reading() || is_held()) return;
     process(in_.data(), in_.size(), true);
 }
@@ -265,7 +245,7 @@ void cb_websocket::process(char *bytes, size_t count, bool from_in) {
     }
     if (in_.empty()) in_ = {};
     if (is_held()) return;  // the end of that calls again
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 /// What has begun must come to its end, and the time for it begins once.
@@ -318,7 +298,7 @@ void cb_websocket::append_frame(cb::Opcode opcode, bool is_deflated, std::string
     if (is_client())
         boost::beast::websocket::detail::mask_inplace(
             boost::asio::mutable_buffer(room + count, payload.size()), mask);
-    queue_flush();
+    need_flush();
 }
 
 void cb_websocket::append_close(int code, std::string_view reason) {
@@ -355,7 +335,7 @@ bool cb_websocket::send(cb_frame *frame) {
     if (is_client() || (deflates && !deflates_alike_)) return send(frame->is_text, frame->payload());
     auto bytes = deflates ? frame->deflated(options_.level) : frame->plain();
     out_.append_shared(frame, bytes.empty() ? frame->plain() : bytes);
-    queue_flush();
+    need_flush();
     return true;
 }
 
@@ -371,20 +351,11 @@ void cb_websocket::tell_below(size_t count) {
 }
 
 void cb_websocket::wait_to_write() {
-    if (waiting_to_write_) return;
-    waiting_to_write_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_write, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_write_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->end(error.value(), false);
-            self->queue_flush();
-        });
+    cb::wait_until_ready(
+        this, socket_, tcp::socket::wait_write, &cb_websocket::waiting_to_write_, &cb_websocket::need_flush);
 }
 
 void cb_websocket::flush() {
-    flush_queued_ = false;
     if (state_ == State::closed || state_ == State::lingering) return;
     bool was_full = is_output_full();
     while (out_.count() > 0) {

@@ -15,6 +15,7 @@
 #include "frames.hpp"
 #include "loop.hpp"
 #include "output.hpp"
+#include "readiness.hpp"
 
 struct cb_server;
 
@@ -55,24 +56,21 @@ struct cb_websocket final : cb::Served {
     void close() override { end(ECANCELED, false); }
     bool belongs_to(const cb_server &server) const override { return server_ == &server; }
     void end(int error, bool reset);
+    bool is_closed() const { return state_ == State::closed; }
+    void lost(int error) { end(error, false); }
 
 private:
     using tcp = boost::asio::ip::tcp;
     /// `closing`: this side has sent a close frame, the other has not. `finishing`: all that is left is to send what
     /// waits. `lingering`: and to wait for the other side's end, so that nothing is lost in a reset.
     enum class State : uint8_t { fresh, open, closing, finishing, lingering, closed };
-    struct Keeper {
-        cb_loop &loop;
-        explicit Keeper(cb_loop &l) : loop(l) { loop.retain(); }
-        ~Keeper() { loop.release(); }
-    };
     // A turn's share of one connection; the others come next.
     static constexpr int messages_per_turn_max = 256;
     static constexpr size_t taken_per_write_time = 64 * 1024;
     static constexpr size_t discarded_max = 16 << 20;
     static constexpr int parts_per_write_max = 64;
 
-    Keeper keeper_;  // first, so destroyed last: the context must outlive the members
+    cb::Keeper keeper_;  // first, so destroyed last: the context must outlive the members
     cb_loop &loop_;
     cb_server *const server_;
     const cb_websocket_options options_;
@@ -87,8 +85,6 @@ private:
     bool processing_ = false;
     bool waiting_to_read_ = false;
     bool waiting_to_write_ = false;
-    bool flush_queued_ = false;
-    bool ready_queued_ = false;
     bool is_pinged_ = false;  // and has not been heard since
     bool tells_ = false;
     size_t tell_below_ = 0;
@@ -128,6 +124,6 @@ private:
     void tell_closed(int code, std::string_view reason, int error);
     void enter(State state, int64_t time_ns);
     void set_deadline() { deadline_ns = std::min({state_deadline_ns_, write_deadline_ns_, message_deadline_ns_}); }
-    void queue_flush();
-    void queue_ready();
+    void need_flush() { loop_.need_flush(this); }
+    void need_processing() { loop_.need_processing(this); }
 };
