@@ -92,8 +92,14 @@ void cb_stream::connect_next(int error_before) {
     auto &address = addresses_->list[next_address_++];
     boost::system::error_code error;
     socket_.close(error);
-    socket_.open(address.protocol(), error);
-    if (error) return end(error.value(), false);
+    // Not Asio's, which programs inherit that this one starts: the connection would last as long as they do.
+    int descriptor = ::socket(address.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return end(errno, false);
+    socket_.assign(address.protocol(), descriptor, error);
+    if (error) {
+        ::close(descriptor);
+        return end(error.value(), false);
+    }
     socket_.async_connect(address, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
         cb_loop::Turn turn(self->loop_);
         if (self->state_ != State::connecting) return;
