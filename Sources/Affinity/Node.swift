@@ -97,7 +97,8 @@ public final class Node: Sendable {
         let server: HTTPServer
         var admin: HTTPServer?
         do {
-            server = try await listen(gateway, settings.gateway.cors, settings.gateway.listeners, "listening")
+            server = try await listen(
+                gateway, settings.gateway.cors, hosts: settings.gateway.hosts, settings.gateway.listeners, "listening")
             collectMetrics(of: gateway, server, listener: "gateway")
             if !settings.admin.isEmpty {
                 let gateway = try AdminGateway(node: self).gateway()
@@ -117,11 +118,12 @@ public final class Node: Sendable {
     }
 
     private func listen(
-        _ gateway: HTTPGateway, _ cors: CORS?, _ listeners: [GatewayConfiguration.Listener], _ message: String
+        _ gateway: HTTPGateway, _ cors: CORS?, hosts: [String] = [], _ listeners: [GatewayConfiguration.Listener],
+        _ message: String
     ) async throws -> HTTPServer {
         let context = GatewayContext(
             clock: parts.clock, deadline: settings.gateway.deadline, beginsTraces: settings.gateway.beginsTraces,
-            cors: cors,
+            cors: cors, hosts: hosts,
             watching: settings.gateway.watching, report: log.reporter)
         let server = try HTTPServer(
             group: parts.loops, configuration: settings.gateway.server, report: log.reporter,

@@ -33,7 +33,7 @@ extension Node {
             open.add(["listener": listener], server.openConnections)
             accepted.add(["listener": listener], server.acceptedConnections)
             refused.add(["listener": listener], server.refusedConnections)
-            return gateway.families(listener) + [open, accepted, refused]
+            return gateway.families(listener, refusals: server.refusals) + [open, accepted, refused]
         }
     }
 }

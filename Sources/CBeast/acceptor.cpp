@@ -73,19 +73,14 @@ int Listening::open(const char *host, uint16_t wanted, bool &resolver) {
 }
 
 Acceptor::Acceptor(cb_loop &loop, AcceptSink &sink, const Listening &listening)
-    : loop_(loop), sink_(sink), acceptor_(loop.io), retry_(loop.io) {
+    : keeper_(loop), loop_(loop), sink_(sink), acceptor_(loop.io), retry_(loop.io) {
     boost::system::error_code error;
     acceptor_.assign(listening.is_v6 ? tcp::v6() : tcp::v4(), listening.descriptor, error);
     if (error) ::close(listening.descriptor);
-    loop_.retain();
     sink_.retain();
 }
 
-Acceptor::~Acceptor() {
-    sink_.release();
-    // Last, in a job of its own lifetime: the context must outlive the members.
-    keeper_.loop = &loop_;
-}
+Acceptor::~Acceptor() { sink_.release(); }
 
 bool Acceptor::post(void (Acceptor::*action)()) {
     struct Call {

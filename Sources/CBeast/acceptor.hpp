@@ -49,18 +49,12 @@ public:
     void close() override;
 
 private:
-    struct Keeper {
-        cb_loop *loop = nullptr;
-        ~Keeper() {
-            if (loop) loop->release();
-        }
-    };
     // Enough for a burst, few enough that requests are not kept waiting.
     static constexpr int accepts_per_turn_max = 64;
     // Where descriptors come and go at the limit, every moment would be worth telling.
     static constexpr auto quiet_time = std::chrono::minutes(1);
 
-    Keeper keeper_;  // first, so destroyed last
+    Keeper keeper_;  // first, so destroyed last: the context must outlive the members
     cb_loop &loop_;
     AcceptSink &sink_;
     boost::asio::ip::tcp::acceptor acceptor_;

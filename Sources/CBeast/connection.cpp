@@ -1,5 +1,6 @@
 #include "connection.hpp"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,18 +52,6 @@ void Connection::wait_for_request() {
     enter(State::idle, server_.is_draining() ? std::min(idle, farewell_ns) : idle);
 }
 
-void Connection::queue_flush() {
-    if (flush_queued_) return;
-    flush_queued_ = true;
-    loop_.need_flush(this);
-}
-
-void Connection::queue_ready() {
-    if (ready_queued_) return;
-    ready_queued_ = true;
-    loop_.need_processing(this);
-}
-
 void Connection::drop_exchange() {
     if (!exchange_) return;
     // Swift may go on holding it: then its answer goes nowhere.
@@ -76,6 +65,8 @@ void Connection::close() {
     state_ = State::closed;
     deadline_ns = INT64_MAX;
     drop_exchange();
+    // Without chunks the client would take the end of the connection for that of the body.
+    if (body_ && !body_->is_chunked) reset_when_closed();
     drop_body();
     if (handler_) server_.on_end(std::exchange(handler_, nullptr));
     boost::system::error_code ignored;
@@ -87,19 +78,15 @@ void Connection::close() {
     loop_.remove(this);
 }
 
+void Connection::reset_when_closed() {
+    boost::system::error_code ignored;
+    socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+}
+
 // MARK: Reading
 
 void Connection::wait_to_read() {
-    if (waiting_to_read_) return;
-    waiting_to_read_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_read, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_read_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->close();
-            self->on_readable();
-        });
+    wait_until_ready(this, socket_, tcp::socket::wait_read, &Connection::waiting_to_read_, &Connection::on_readable);
 }
 
 void Connection::on_readable() {
@@ -129,7 +116,6 @@ void Connection::on_readable() {
 }
 
 void Connection::process_ready() {
-    ready_queued_ = false;
     if (!is_reading()) return;
     process(in_, true);
 }
@@ -162,9 +148,9 @@ void Connection::process(std::string_view bytes, bool from_in) {
     }
     if (in_.empty() && in_.capacity() > kept_capacity_max) in_ = {};
     // After output comes the flush, which goes on from there.
-    if (!is_reading() || flush_queued_) return;
+    if (!is_reading() || flush_queued) return;
     if (stalled_) {
-        if (!is_output_full()) queue_ready();
+        if (!is_output_full()) need_processing();
     } else {
         wait_to_read();
     }
@@ -220,7 +206,7 @@ size_t Connection::step_head(std::string_view bytes) {
     }
     if (exchange_->expects_continue && bytes.size() == used) {
         out_ += "HTTP/1.1 100 Continue\r\n\r\n";
-        queue_flush();
+        need_flush();
     }
     if (exchange_->is_chunked) {
         chunks_ = {};
@@ -253,22 +239,23 @@ void Connection::dispatch() {
 
 void Connection::answered(bool keep_alive) {
     drop_exchange();
-    queue_flush();
+    need_flush();
     if (!keep_alive) {
         linger_ = true;
         return enter(State::closing, 0);
     }
     wait_for_request();
-    if (!processing_ && !in_.empty()) queue_ready();
+    if (!processing_ && !in_.empty()) need_processing();
 }
 
 void Connection::fail(int status, const char *detail) {
+    server_.count_refusal(status);
     append_problem(out_, loop_, status, detail, true, exchange_ && exchange_->is_head);
     drop_exchange();
     // A connection that is closed with bytes unread is reset, and the answer is lost with it.
     linger_ = true;
     enter(State::closing, 0);
-    queue_flush();
+    need_flush();
 }
 
 // MARK: Streamed answers
@@ -277,7 +264,7 @@ void Connection::begin_body(void *context, const cb_body_events *events, bool is
     body_ = std::make_unique<Body>(Body{context, events, is_chunked, keep_alive});
     retain();  // until `closed` is called
     enter(State::streaming, 0);
-    queue_flush();
+    need_flush();
     // Who begins while the server drains was not among those that were told.
     if (is_draining()) events->draining(context);
 }
@@ -286,7 +273,7 @@ bool Connection::append_body(std::string_view bytes) {
     if (state_ != State::streaming) return false;
     if (bytes.empty()) return true;
     body_->is_chunked ? append_chunk(out_, bytes) : void(out_.append(bytes));
-    queue_flush();
+    need_flush();
     return true;
 }
 
@@ -298,6 +285,7 @@ void Connection::tell_below(size_t count) {
 
 void Connection::end_body(bool complete) {
     if (state_ != State::streaming) return;
+    if (!complete && !body_->is_chunked) return close();
     bool keep_alive = body_->keep_alive && complete && !is_draining();
     if (complete && body_->is_chunked) out_ += "0\r\n\r\n";
     drop_body();
@@ -328,9 +316,26 @@ void Connection::read_ahead() {
     auto n = ::recv(
         socket_.native_handle(), scratch.data(), std::min<size_t>(scratch.size(), kept_capacity_max), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return wait_to_read();
-    if (n <= 0) return close();
+    if (n < 0) return close();
+    if (n == 0) return wait_for_reset();
     in_.append(scratch.data(), size_t(n));
     wait_to_read();
+}
+
+/// The client sends no more, which does not say that it reads no more. One that has gone answers with a reset to what it
+/// is sent; where nothing is, the system asks it.
+void Connection::wait_for_reset() {
+    input_ended_ = true;
+    int on = 1, time = probe_time, count = probes_max;
+    auto descriptor = socket_.native_handle();
+    setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &time, sizeof time);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &time, sizeof time);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    socket_.async_wait(tcp::socket::wait_error, [self = boost::intrusive_ptr(this)](boost::system::error_code) {
+        cb_loop::Turn turn(self->loop_);
+        self->close();
+    });
 }
 
 // MARK: WebSocket
@@ -358,20 +363,10 @@ void Connection::leave(std::string_view received) {
 // MARK: Writing
 
 void Connection::wait_to_write() {
-    if (waiting_to_write_) return;
-    waiting_to_write_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_write, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_write_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->close();
-            self->queue_flush();
-        });
+    wait_until_ready(this, socket_, tcp::socket::wait_write, &Connection::waiting_to_write_, &Connection::need_flush);
 }
 
 void Connection::flush() {
-    flush_queued_ = false;
     if (state_ == State::closed) return;
     while (sent_ < out_.size()) {
         auto n = ::send(
@@ -413,7 +408,7 @@ void Connection::flush() {
         }
     }
     if (state_ == State::streaming) {
-        wait_to_read();
+        if (!input_ended_) wait_to_read();
         if (body_->tells && unsent() <= body_->tell_below) {
             body_->tells = false;
             body_->events->drained(body_->context);
@@ -423,17 +418,15 @@ void Connection::flush() {
     if (!is_reading()) return;
     if (is_output_full()) return;  // its end calls again
     if (stalled_) {
-        queue_ready();
-    } else if (!ready_queued_) {
+        need_processing();
+    } else if (!ready_queued) {
         wait_to_read();
     }
 }
 
 void Connection::on_deadline() {
     if (write_deadline_ns_ <= loop_.now_ns()) {
-        // Reset: the kernel must not keep what nobody reads.
-        boost::system::error_code ignored;
-        socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+        reset_when_closed();  // the kernel must not keep what nobody reads
         return close();
     }
     switch (state_) {

@@ -13,6 +13,7 @@
 #include "chunks.hpp"
 #include "exchange.hpp"
 #include "loop.hpp"
+#include "readiness.hpp"
 #include "websocket.hpp"
 
 struct cb_server;
@@ -36,6 +37,9 @@ public:
     void process_ready() override;
     void on_deadline() override;
     bool belongs_to(const cb_server &server) const override { return &server_ == &server; }
+    cb_loop &loop() { return loop_; }
+    bool is_closed() const { return state_ == State::closed; }
+    void lost(int) { close(); }
 
     // Called by the exchange that is being answered.
     std::string &output() { return out_; }
@@ -68,6 +72,8 @@ private:
     static constexpr size_t discarded_max = 16 << 20;
     // How long a server that drains waits for requests that were sent before anybody could know.
     static constexpr int64_t farewell_ns = 200'000'000;
+    // When and how often the system of a client that sends no more is asked whether it is there, in seconds.
+    static constexpr int probe_time = 15, probes_max = 4;
 
     cb_loop &loop_;
     cb_server &server_;
@@ -77,11 +83,10 @@ private:
     bool waiting_to_read_ = false;
     bool waiting_to_write_ = false;
     bool processing_ = false;
-    bool flush_queued_ = false;
-    bool ready_queued_ = false;
     // What `in_` holds can be processed, once there is room for its answers or the next turn has come.
     bool stalled_ = false;
     bool linger_ = false;
+    bool input_ended_ = false;
 
     std::string in_;
     HeadScan scan_;
@@ -110,10 +115,12 @@ private:
     void enter(State state, int64_t time_ns);
     void wait_for_request();
     void set_deadline() { deadline_ns = std::min(state_deadline_ns_, write_deadline_ns_); }
-    void queue_flush();
-    void queue_ready();
+    void need_flush() { loop_.need_flush(this); }
+    void need_processing() { loop_.need_processing(this); }
     void drop_exchange();
     void read_ahead();
+    void wait_for_reset();
+    void reset_when_closed();
     void drop_body();
     void leave(std::string_view received);
     bool is_reading() const { return state_ <= State::chunked; }

@@ -17,7 +17,8 @@ void Broadcast::accept(cb_exchange *exchange) {
     cb_websocket_options options{};
     options.message_max = 1 << 20;
     options.unsent_max = unsent_max;
-    options.ping_ns = options.pong_ns = options.close_ns = options.write_ns = 30'000'000'000;
+    options.ping_ns = options.pong_ns = options.close_ns = options.write_ns = options.message_ns =
+        30'000'000'000;
     exchange->begin(101);
     auto socket = exchange->end_with_websocket(options, {});
     if (!socket) return;

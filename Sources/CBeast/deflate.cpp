@@ -114,10 +114,26 @@ bool read_deflate_answer(const std::string &answer, const cb_websocket_options &
 
 // MARK: Inflating
 
+namespace {
+// Beast has no call that begins a stream and keeps the window. An explicit instantiation may name what is private.
+using zlib::detail::window;
+template <window zlib::detail::inflate_stream::*member>
+struct WindowOf {
+    friend window &window_of(zlib::detail::inflate_stream &stream) { return stream.*member; }
+};
+window &window_of(zlib::detail::inflate_stream &stream);
+template struct WindowOf<&zlib::detail::inflate_stream::w_>;
+}  // namespace
+
+void InflateStream::begin_anew() {
+    auto kept = std::move(window_of(*this));
+    doReset(kept.bits());
+    window_of(*this) = std::move(kept);
+}
+
 bool Inflater::begin() {
     if (stream_) return true;
-    stream_ = std::make_unique<zlib::inflate_stream>();
-    stream_->reset(window_bits_);
+    stream_ = std::make_unique<InflateStream>(window_bits_);
     return true;
 }
 
@@ -139,13 +155,13 @@ int Inflater::inflate(std::string_view part, std::string &message, size_t max) {
         step.next_out = room;
         step.avail_out = sizeof room;
         boost::beast::error_code error;
-        stream_->write(step, zlib::Flush::sync, error);
+        stream_->write(step, error);
         size_t count = sizeof room - step.avail_out;
         if (count > max - message.size()) return close_code::too_big;
         message.append(room, count);
         if (error == zlib::error::end_of_stream) {
-            // A last block, though more may follow (RFC 7692, 7.2.3.4): that begins anew.
-            stream_->reset();
+            // A last block, though more may follow (RFC 7692, 7.2.1 and 7.2.3.4), which may refer to what came before.
+            stream_->begin_anew();
             if (step.avail_in == 0) return 0;
             continue;
         }

@@ -28,6 +28,17 @@ std::string offer_deflate(const cb_websocket_options &options);
 /// Reads a server's answer to that; false if it is none.
 bool read_deflate_answer(const std::string &answer, const cb_websocket_options &options, DeflateTerms &terms);
 
+/// Beast's inflater, which can go on behind a last block and know what came before it.
+class InflateStream : boost::beast::zlib::detail::inflate_stream {
+public:
+    explicit InflateStream(int window_bits) { doReset(window_bits); }
+    void write(boost::beast::zlib::z_params &step, boost::beast::error_code &error) {
+        doWrite(step, boost::beast::zlib::Flush::sync, error);
+    }
+    /// Another row of blocks begins, at the next byte.
+    void begin_anew();
+};
+
 /// Inflates the messages of one connection. Between messages it holds memory (some 40 KiB) only if contexts are kept.
 class Inflater {
 public:
@@ -40,7 +51,7 @@ public:
 private:
     const bool keeps_context_;
     const int window_bits_;
-    std::unique_ptr<boost::beast::zlib::inflate_stream> stream_;
+    std::unique_ptr<InflateStream> stream_;
 
     int inflate(std::string_view part, std::string &message, size_t max);
 };

@@ -101,6 +101,7 @@ MessageReader::Step MessageReader::begin_frame() {
         case Opcode::text:
         case Opcode::binary:
             if (in_message_ || (is_marked && !inflater_)) return fail(close_code::protocol);
+            if (refuses_messages_) return fail(close_code::unsupported);
             in_message_ = true;
             is_text = opcode_ == Opcode::text;
             is_deflated_ = is_marked;

@@ -20,8 +20,8 @@ namespace cb {
 enum class Opcode : uint8_t { continuation = 0, text = 1, binary = 2, close = 8, ping = 9, pong = 10 };
 
 namespace close_code {
-inline constexpr int none = 1005, lost = 1006, protocol = 1002, bad_data = 1007, too_big = 1009, going_away = 1001,
-                     internal = 1011;
+inline constexpr int none = 1005, lost = 1006, protocol = 1002, unsupported = 1003, bad_data = 1007, policy = 1008,
+                     too_big = 1009, going_away = 1001, internal = 1011;
 }  // namespace close_code
 
 inline constexpr size_t control_max = 125;
@@ -44,17 +44,21 @@ public:
     int close_code = 0;
 
     /// `masked`: whether what comes must be masked, or must not be. Without `inflater` no message may be deflated.
-    MessageReader(bool masked, size_t message_max) : masked_(masked), message_max_(message_max) {}
+    MessageReader(bool masked, size_t message_max, bool refuses_messages)
+        : masked_(masked), message_max_(message_max), refuses_messages_(refuses_messages) {}
     void use(std::unique_ptr<Inflater> inflater) { inflater_ = std::move(inflater); }
 
     /// Goes on at `at`, which it moves, and unmasks in place. Not again once it has failed.
     Step next(char *&at, char *end);
+    /// Whether a message or a frame has begun and has not come to its end.
+    bool is_inside() const { return in_message_ || in_frame_ || header_count_ > 0; }
     /// The message that was found has been taken: a connection that waits holds no buffer.
     void drop_message() { message_ = {}; }
 
 private:
     const bool masked_;
     const size_t message_max_;
+    const bool refuses_messages_;
     std::unique_ptr<Inflater> inflater_;
 
     uint8_t header_[header_max];

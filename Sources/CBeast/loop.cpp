@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <chrono>
+#include <utility>
 
 thread_local cb_loop *cb_loop::current_ = nullptr;
 
@@ -260,11 +261,13 @@ void cb_loop::end_turn() {
 }
 
 void cb_loop::need_flush(cb::Sender *sender) {
+    if (std::exchange(sender->flush_queued, true)) return;
     sender->retain();
     dirty_.push_back(sender);
 }
 
 void cb_loop::need_processing(cb::Served *connection) {
+    if (std::exchange(connection->ready_queued, true)) return;
     connection->retain();
     ready_.push_back(connection);
 }
@@ -272,6 +275,7 @@ void cb_loop::need_processing(cb::Served *connection) {
 void cb_loop::process_ready() {
     ready_now_.swap(ready_);
     for (auto connection : ready_now_) {
+        connection->ready_queued = false;
         connection->process_ready();
         connection->release();
     }
@@ -282,6 +286,7 @@ void cb_loop::process_ready() {
 void cb_loop::flush_dirty() {
     dirty_now_.swap(dirty_);
     for (auto sender : dirty_now_) {
+        sender->flush_queued = false;
         sender->flush();
         sender->release();
     }

@@ -36,6 +36,9 @@ struct Closable {
 
 /// What has output that is sent at the end of a turn. On its loop's thread only.
 struct Sender {
+    /// Whether it is among those that `flush` is going to be called of: the loop's to change.
+    bool flush_queued = false;
+
     virtual ~Sender() = default;
     /// Sends what there is, as far as the system takes it.
     virtual void flush() = 0;
@@ -54,6 +57,8 @@ inline void intrusive_ptr_release(Sender *sender) { sender->release(); }
 /// A connection with deadlines, one of a server's or a client's. On its loop's thread only.
 struct Served : Sender {
     size_t index_in_loop = 0;
+    /// Whether it is among those that `process_ready` is going to be called of: the loop's to change.
+    bool ready_queued = false;
     /// When `on_deadline` is due, at the loop's next tick.
     int64_t deadline_ns = INT64_MAX;
 
@@ -117,6 +122,7 @@ struct cb_loop {
     void add(cb::Closable *closable) { closables_.push_back(closable); }
     void remove(cb::Closable *closable) { std::erase(closables_, closable); }
     bool is_stopping() const { return stopping_; }
+    /// Has `flush` called at the end of the turn, once however often it is needed; `process_ready` likewise.
     void need_flush(cb::Sender *sender);
     void need_processing(cb::Served *connection);
     /// Held, because what is done to one may end others.
@@ -190,3 +196,17 @@ private:
     void process_ready();
     void flush_dirty();
 };
+
+namespace cb {
+/// Keeps a loop. Whatever hangs on its io_context has one as its first member, which is destroyed last.
+class Keeper {
+public:
+    explicit Keeper(cb_loop &loop) : loop_(loop) { loop_.retain(); }
+    ~Keeper() { loop_.release(); }
+    Keeper(const Keeper &) = delete;
+    Keeper &operator=(const Keeper &) = delete;
+
+private:
+    cb_loop &loop_;
+};
+}  // namespace cb

@@ -169,5 +169,6 @@ void cb_server_drain(cb_server *server, void *context, cb_release_fn done) { ser
 void cb_server_abort(cb_server *server) { server->abort(); }
 size_t cb_server_open(const cb_server *server) { return server->open.load(std::memory_order_relaxed); }
 uint64_t cb_server_accepted(const cb_server *server) { return server->accepted_count.load(std::memory_order_relaxed); }
+uint64_t cb_server_refusals(const cb_server *server, int status) { return server->refusals(status); }
 uint64_t cb_server_refused(const cb_server *server) { return server->refused_count.load(std::memory_order_relaxed); }
 }

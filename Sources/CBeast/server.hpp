@@ -1,6 +1,7 @@
 // Internal to CBeast. A server: its acceptors and what its connections share.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,12 @@ struct cb_server final : cb::AcceptSink {
     std::atomic<uint64_t> accepted_count{0};
     std::atomic<uint64_t> refused_count{0};
 
+    /// Counts an answer that was given without `on_request`.
+    void count_refusal(int status) { refusals_.at(size_t(status - 400)).fetch_add(1, std::memory_order_relaxed); }
+    uint64_t refusals(int status) const {
+        return refusals_.at(size_t(status - 400)).load(std::memory_order_relaxed);
+    }
+
 private:
     struct Waiter {
         void *context;
@@ -52,6 +59,7 @@ private:
     const cb_release_fn released_;
     std::atomic<int> references_{1};
     std::atomic<bool> draining_{false};
+    std::array<std::atomic<uint64_t>, 200> refusals_{};
     size_t next_loop_ = 0;
     std::mutex mutex_;
     bool has_stopped_accepting_ = false;

@@ -92,8 +92,14 @@ void cb_stream::connect_next(int error_before) {
     auto &address = addresses_->list[next_address_++];
     boost::system::error_code error;
     socket_.close(error);
-    socket_.open(address.protocol(), error);
-    if (error) return end(error.value(), false);
+    // Not Asio's, which programs inherit that this one starts: the connection would last as long as they do.
+    int descriptor = ::socket(address.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return end(errno, false);
+    socket_.assign(address.protocol(), descriptor, error);
+    if (error) {
+        ::close(descriptor);
+        return end(error.value(), false);
+    }
     socket_.async_connect(address, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
         cb_loop::Turn turn(self->loop_);
         if (self->state_ != State::connecting) return;
@@ -116,16 +122,7 @@ void cb_stream::resume() {
 }
 
 void cb_stream::wait_to_read() {
-    if (waiting_to_read_) return;
-    waiting_to_read_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_read, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_read_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->end(error.value(), false);
-            self->on_readable();
-        });
+    cb::wait_until_ready(this, socket_, tcp::socket::wait_read, &cb_stream::waiting_to_read_, &cb_stream::on_readable);
 }
 
 void cb_stream::on_readable() {
@@ -154,31 +151,15 @@ void cb_stream::discard(size_t count) {
 
 uint8_t *cb_stream::append(size_t count) {
     if (state_ != State::open) return nullptr;
-    queue_flush();
+    need_flush();
     return out_.append(count);
 }
 
-void cb_stream::queue_flush() {
-    if (flush_queued_) return;
-    flush_queued_ = true;
-    loop_.need_flush(this);
-}
-
 void cb_stream::wait_to_write() {
-    if (waiting_to_write_) return;
-    waiting_to_write_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_write, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_write_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->end(error.value(), false);
-            self->queue_flush();
-        });
+    cb::wait_until_ready(this, socket_, tcp::socket::wait_write, &cb_stream::waiting_to_write_, &cb_stream::need_flush);
 }
 
 void cb_stream::flush() {
-    flush_queued_ = false;
     if (state_ != State::open && state_ != State::finishing) return;
     while (out_.count() > 0) {
         // Behind bytes that the system did not take there is no room for these either.
@@ -209,7 +190,7 @@ void cb_stream::tell_below(size_t count) {
 void cb_stream::finish() {
     if (state_ != State::open) return;
     state_ = State::finishing;
-    queue_flush();
+    need_flush();
     wait_to_read();
 }
 

@@ -11,6 +11,7 @@
 
 #include "bytes.hpp"
 #include "loop.hpp"
+#include "readiness.hpp"
 
 struct cb_addresses {
     std::vector<boost::asio::ip::tcp::endpoint> list;
@@ -40,6 +41,8 @@ struct cb_stream final : cb::Closable, cb::Sender {
     int surrender(bool &is_v6);
     void close() override { end(ECANCELED, false); }
     void flush() override;
+    bool is_closed() const { return state_ == State::closed; }
+    void lost(int error) { end(error, false); }
 
     size_t unsent() const { return out_.count(); }
     const sockaddr_in6 &remote() const { return remote_; }
@@ -49,14 +52,9 @@ struct cb_stream final : cb::Closable, cb::Sender {
 private:
     using tcp = boost::asio::ip::tcp;
     enum class State : uint8_t { fresh, connecting, open, finishing, lingering, closed };
-    struct Keeper {
-        cb_loop &loop;
-        explicit Keeper(cb_loop &l) : loop(l) { loop.retain(); }
-        ~Keeper() { loop.release(); }
-    };
     static constexpr size_t discarded_max = 16 << 20;
 
-    Keeper keeper_;  // first, so destroyed last: the context must outlive the members
+    cb::Keeper keeper_;  // first, so destroyed last: the context must outlive the members
     cb_loop &loop_;
     tcp::socket socket_;
     sockaddr_in6 remote_{};
@@ -67,7 +65,6 @@ private:
     bool paused_ = false;
     bool waiting_to_read_ = false;
     bool waiting_to_write_ = false;
-    bool flush_queued_ = false;
     bool tells_ = false;
     size_t tell_below_ = 0;
     cb::Bytes out_;
@@ -85,6 +82,6 @@ private:
     void wait_to_write();
     void on_readable();
     void discard(size_t count);
-    void queue_flush();
+    void need_flush() { loop_.need_flush(this); }
     void all_sent();
 };

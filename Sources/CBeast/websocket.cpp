@@ -30,7 +30,8 @@ std::array<unsigned char, 4> next_mask() {
 
 cb_websocket::cb_websocket(cb_loop &loop, cb_server *server, const cb_websocket_options &options, Terms terms)
     : keeper_(loop), loop_(loop), server_(server), options_(options), socket_(loop.io),
-      reader_(server != nullptr, options.message_max), subprotocol_(std::move(terms.subprotocol)) {
+      reader_(server != nullptr, options.message_max, options.refuses_messages),
+      subprotocol_(std::move(terms.subprotocol)) {
     if (server_) server_->retain();
     retain();  // the caller's
     auto &deflate = terms.deflate;
@@ -48,7 +49,8 @@ cb_websocket::~cb_websocket() {
 }
 
 void cb_websocket::start(int descriptor, bool is_v6, std::string_view unsent) {
-    loop_.limit_tick(std::min({options_.ping_ns, options_.pong_ns, options_.close_ns, options_.write_ns}) / 4);
+    auto &times = options_;
+    loop_.limit_tick(std::min({times.ping_ns, times.pong_ns, times.close_ns, times.write_ns, times.message_ns}) / 4);
     boost::system::error_code error;
     socket_.assign(is_v6 ? tcp::v6() : tcp::v4(), descriptor, error);
     if (error) ::close(descriptor);
@@ -60,13 +62,13 @@ void cb_websocket::start(int descriptor, bool is_v6, std::string_view unsent) {
     enter(State::open, options_.ping_ns);
     if (unsent.empty()) return;
     out_.append(unsent);
-    queue_flush();
+    need_flush();
 }
 
 void cb_websocket::add_received(std::string_view bytes) {
     if (bytes.empty() || !is_reading()) return;
     in_ += bytes;
-    if (events_) queue_ready();
+    if (events_) need_processing();
 }
 
 void cb_websocket::attach(void *context, const cb_websocket_events *events) {
@@ -75,25 +77,14 @@ void cb_websocket::attach(void *context, const cb_websocket_events *events) {
     retain();  // until `closed` is called
     if (state_ == State::closed) return tell_closed(cb::close_code::lost, {}, ECANCELED);
     if (state_ != State::open) tell_closing();
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 void cb_websocket::enter(State state, int64_t time_ns) {
     state_ = state;
+    if (state != State::open) message_deadline_ns_ = INT64_MAX;
     state_deadline_ns_ = time_ns > 0 ? loop_.now_ns() + time_ns : INT64_MAX;
     set_deadline();
-}
-
-void cb_websocket::queue_flush() {
-    if (flush_queued_) return;
-    flush_queued_ = true;
-    loop_.need_flush(this);
-}
-
-void cb_websocket::queue_ready() {
-    if (ready_queued_) return;
-    ready_queued_ = true;
-    loop_.need_processing(this);
 }
 
 // MARK: Ending
@@ -146,7 +137,7 @@ void cb_websocket::close(int code, std::string_view reason) {
     // What is not taken yet is dropped now: the other side's close frame may stand behind it.
     paused_ = false;
     if (processing_ || !events_) return;
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 void cb_websocket::drain() {
@@ -164,8 +155,8 @@ void cb_websocket::received_close() {
 }
 
 /// The other side does what it must not.
-void cb_websocket::fail(int code) {
-    if (state_ == State::open) append_close(code, {});
+void cb_websocket::fail(int code, std::string_view reason) {
+    if (state_ == State::open) append_close(code, reason);
     finish();
     tell_closing();
     tell_closed(code, {}, 0);
@@ -173,7 +164,7 @@ void cb_websocket::fail(int code) {
 
 void cb_websocket::finish() {
     enter(State::finishing, 0);
-    queue_flush();
+    need_flush();
 }
 
 // MARK: Reading
@@ -183,20 +174,19 @@ void cb_websocket::resume() {
     paused_ = false;
     if (!is_reading() || processing_ || !events_) return;
     heard();  // as far as can be known: nobody listened
-    in_.empty() ? wait_to_read() : queue_ready();
+    read_on();
+}
+
+/// Goes on where the other side was held.
+void cb_websocket::read_on() {
+    if (message_deadline_ns_ != INT64_MAX) message_deadline_ns_ = loop_.now_ns() + options_.message_ns;
+    set_deadline();
+    in_.empty() ? wait_to_read() : need_processing();
 }
 
 void cb_websocket::wait_to_read() {
-    if (waiting_to_read_) return;
-    waiting_to_read_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_read, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_read_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->end(error.value(), false);
-            self->on_readable();
-        });
+    cb::wait_until_ready(
+        this, socket_, tcp::socket::wait_read, &cb_websocket::waiting_to_read_, &cb_websocket::on_readable);
 }
 
 /// The other side is there. The time until the next ping is looked at when it may be over.
@@ -228,7 +218,6 @@ void cb_websocket::on_readable() {
 }
 
 void cb_websocket::process_ready() {
-    ready_queued_ = false;
     if (!is_reading() || is_held()) return;
     process(in_.data(), in_.size(), true);
 }
@@ -243,6 +232,7 @@ void cb_websocket::process(char *bytes, size_t count, bool from_in) {
         if (!step(at, end)) break;
     }
     processing_ = false;
+    if (state_ == State::open) limit_message();
     if (!is_reading()) {
         in_ = {};
         if (state_ != State::closed) wait_to_read();
@@ -255,14 +245,26 @@ void cb_websocket::process(char *bytes, size_t count, bool from_in) {
     }
     if (in_.empty()) in_ = {};
     if (is_held()) return;  // the end of that calls again
-    in_.empty() ? wait_to_read() : queue_ready();
+    in_.empty() ? wait_to_read() : need_processing();
+}
+
+/// What has begun must come to its end, and the time for it begins once.
+void cb_websocket::limit_message() {
+    if (!reader_.is_inside()) {
+        message_deadline_ns_ = INT64_MAX;
+    } else if (message_deadline_ns_ == INT64_MAX) {
+        message_deadline_ns_ = loop_.now_ns() + options_.message_ns;
+    }
+    set_deadline();
 }
 
 /// False when it needs more, or has failed.
 bool cb_websocket::step(char *&at, char *end) {
     using Step = cb::MessageReader::Step;
     auto payload = [this] { return reinterpret_cast<const uint8_t *>(reader_.payload.data()); };
-    switch (reader_.next(at, end)) {
+    auto step = reader_.next(at, end);
+    if (step != Step::more && !reader_.is_inside()) message_deadline_ns_ = INT64_MAX;
+    switch (step) {
         case Step::more: return false;
         case Step::message:
             if (state_ == State::open)
@@ -296,7 +298,7 @@ void cb_websocket::append_frame(cb::Opcode opcode, bool is_deflated, std::string
     if (is_client())
         boost::beast::websocket::detail::mask_inplace(
             boost::asio::mutable_buffer(room + count, payload.size()), mask);
-    queue_flush();
+    need_flush();
 }
 
 void cb_websocket::append_close(int code, std::string_view reason) {
@@ -333,7 +335,7 @@ bool cb_websocket::send(cb_frame *frame) {
     if (is_client() || (deflates && !deflates_alike_)) return send(frame->is_text, frame->payload());
     auto bytes = deflates ? frame->deflated(options_.level) : frame->plain();
     out_.append_shared(frame, bytes.empty() ? frame->plain() : bytes);
-    queue_flush();
+    need_flush();
     return true;
 }
 
@@ -349,20 +351,11 @@ void cb_websocket::tell_below(size_t count) {
 }
 
 void cb_websocket::wait_to_write() {
-    if (waiting_to_write_) return;
-    waiting_to_write_ = true;
-    socket_.async_wait(
-        tcp::socket::wait_write, [self = boost::intrusive_ptr(this)](boost::system::error_code error) {
-            cb_loop::Turn turn(self->loop_);
-            self->waiting_to_write_ = false;
-            if (self->state_ == State::closed) return;
-            if (error) return self->end(error.value(), false);
-            self->queue_flush();
-        });
+    cb::wait_until_ready(
+        this, socket_, tcp::socket::wait_write, &cb_websocket::waiting_to_write_, &cb_websocket::need_flush);
 }
 
 void cb_websocket::flush() {
-    flush_queued_ = false;
     if (state_ == State::closed || state_ == State::lingering) return;
     bool was_full = is_output_full();
     while (out_.count() > 0) {
@@ -402,7 +395,7 @@ void cb_websocket::flush() {
         if (events_) events_->drained(context_);
     }
     if (!was_full || !is_reading() || is_held() || !events_) return;
-    in_.empty() ? wait_to_read() : queue_ready();
+    read_on();
 }
 
 void cb_websocket::all_sent() {
@@ -419,8 +412,15 @@ void cb_websocket::on_deadline() {
     // Reset: the kernel must not keep what nobody reads.
     if (write_deadline_ns_ <= now) return end(ETIMEDOUT, true);
     if (state_ != State::open) return end(ETIMEDOUT, out_.count() > 0);
-    // Who is not read from cannot be heard.
-    if (is_held()) heard();
+    if (message_deadline_ns_ <= now) {
+        if (!is_held()) return fail(cb::close_code::policy, "the message did not come in time");
+        message_deadline_ns_ = now + options_.message_ns;  // who is not read from cannot end it
+    }
+    if (state_deadline_ns_ > now) return set_deadline();
+    // Who is not read from cannot be heard. One that does not take what it is sent has the time to write for it; of one
+    // whose messages nobody takes, the system answers.
+    bool is_answered = paused_ && is_pinged_ && is_acknowledged(state_deadline_ns_ - options_.pong_ns);
+    if (is_output_full() || is_answered) heard();
     if (is_pinged_) return end(ETIMEDOUT, true);
     state_deadline_ns_ = heard_ns_ + options_.ping_ns;
     if (state_deadline_ns_ <= now) {
@@ -429,6 +429,17 @@ void cb_websocket::on_deadline() {
         state_deadline_ns_ = now + options_.pong_ns;
     }
     set_deadline();
+}
+
+/// Whether the other side's system has said something since then.
+bool cb_websocket::is_acknowledged(int64_t since_ns) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+    // The system counts in ticks of up to 10 ms, and may have noticed the end without anybody asking.
+    // Not the turn's time: a loop that is late must not make the other side so.
+    int64_t last_ns = cb::boottime_ns() - int64_t(info.tcpi_last_ack_recv) * 1'000'000 + 10'000'000;
+    return info.tcpi_state != TCP_CLOSE && last_ns >= since_ns;
 }
 
 extern "C" {

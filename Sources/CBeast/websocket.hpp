@@ -15,6 +15,7 @@
 #include "frames.hpp"
 #include "loop.hpp"
 #include "output.hpp"
+#include "readiness.hpp"
 
 struct cb_server;
 
@@ -55,24 +56,21 @@ struct cb_websocket final : cb::Served {
     void close() override { end(ECANCELED, false); }
     bool belongs_to(const cb_server &server) const override { return server_ == &server; }
     void end(int error, bool reset);
+    bool is_closed() const { return state_ == State::closed; }
+    void lost(int error) { end(error, false); }
 
 private:
     using tcp = boost::asio::ip::tcp;
     /// `closing`: this side has sent a close frame, the other has not. `finishing`: all that is left is to send what
     /// waits. `lingering`: and to wait for the other side's end, so that nothing is lost in a reset.
     enum class State : uint8_t { fresh, open, closing, finishing, lingering, closed };
-    struct Keeper {
-        cb_loop &loop;
-        explicit Keeper(cb_loop &l) : loop(l) { loop.retain(); }
-        ~Keeper() { loop.release(); }
-    };
     // A turn's share of one connection; the others come next.
     static constexpr int messages_per_turn_max = 256;
     static constexpr size_t taken_per_write_time = 64 * 1024;
     static constexpr size_t discarded_max = 16 << 20;
     static constexpr int parts_per_write_max = 64;
 
-    Keeper keeper_;  // first, so destroyed last: the context must outlive the members
+    cb::Keeper keeper_;  // first, so destroyed last: the context must outlive the members
     cb_loop &loop_;
     cb_server *const server_;
     const cb_websocket_options options_;
@@ -87,8 +85,6 @@ private:
     bool processing_ = false;
     bool waiting_to_read_ = false;
     bool waiting_to_write_ = false;
-    bool flush_queued_ = false;
-    bool ready_queued_ = false;
     bool is_pinged_ = false;  // and has not been heard since
     bool tells_ = false;
     size_t tell_below_ = 0;
@@ -102,6 +98,7 @@ private:
     int64_t heard_ns_ = 0;
     int64_t state_deadline_ns_ = INT64_MAX;
     int64_t write_deadline_ns_ = INT64_MAX;
+    int64_t message_deadline_ns_ = INT64_MAX;
 
     bool is_client() const { return !server_; }
     bool is_reading() const { return state_ == State::open || state_ == State::closing; }
@@ -110,20 +107,23 @@ private:
     bool is_held() const { return (paused_ && state_ == State::open) || is_output_full(); }
     void wait_to_read();
     void wait_to_write();
+    void read_on();
     void heard();
+    void limit_message();
     void on_readable();
     void process(char *bytes, size_t count, bool from_in);
     bool step(char *&at, char *end);
     void received_close();
-    void fail(int code);
+    void fail(int code, std::string_view reason = {});
     void finish();
     void append_frame(cb::Opcode opcode, bool is_deflated, std::string_view payload);
     void append_close(int code, std::string_view reason);
     void all_sent();
+    bool is_acknowledged(int64_t since_ns);
     void tell_closing();
     void tell_closed(int code, std::string_view reason, int error);
     void enter(State state, int64_t time_ns);
-    void set_deadline() { deadline_ns = std::min(state_deadline_ns_, write_deadline_ns_); }
-    void queue_flush();
-    void queue_ready();
+    void set_deadline() { deadline_ns = std::min({state_deadline_ns_, write_deadline_ns_, message_deadline_ns_}); }
+    void need_flush() { loop_.need_flush(this); }
+    void need_processing() { loop_.need_processing(this); }
 };

@@ -75,6 +75,32 @@ import Testing
         #expect(answer["Access-Control-Allow-Origin"] == "*" && answer["Vary"] == "Accept")
     }
 
+    /// A browser opens WebSockets with the user's cookies, whatever page asks: those of all origins may not.
+    @Test func allOriginsAreAdmittedWithoutCredentialsAlone() async throws {
+        let cookie = ("Cookie", "user=1"), authorization = ("Authorization", "Basic dTpw")
+        for (origins, headers, mayOpen, mayWrite) in [
+            (["*"], [], true, true), (["*"], [cookie], false, false), (["*"], [authorization], false, true),
+            (["*", Self.shop], [cookie, authorization], true, true),
+            ([Self.shop], [cookie, authorization], true, true),
+        ] {
+            try await withGateway { routes in
+                routes.cors = CORS(origins: origins)
+                routes.on("PUT", "/x") { _ in Response(status: 204) }
+                routes.webSocket("/ws", receiving: Int.self, sending: Int.self) { _, _ in }
+            } _: { port, _ in
+                let headers = [("Origin", Self.shop)] + headers
+                let put = try HTTPClient(port: port).ask("PUT", "/x", headers)
+                #expect(put.status == (mayWrite ? 204 : 403), "\(origins) \(headers)")
+                let client = try HTTPClient(port: port)
+                try client.send(WebSocketProbe.handshake("/ws", headers))
+                #expect(try client.answer().status == (mayOpen ? 101 : 403), "\(origins) \(headers)")
+                // Of the gateway's own origin it is no question.
+                let own = [("Origin", "http://localhost"), cookie]
+                #expect(try HTTPClient(port: port).ask("PUT", "/x", own).status == 204)
+            }
+        }
+    }
+
     @Test func mistakesAreFoundWhenTheGatewayIsMade() {
         for cors in [
             CORS(origins: ["*"], allowsCredentials: true), CORS(origins: ["shop.example"]),

@@ -20,14 +20,15 @@ extension Report {
 
 /// Runs `body`, which is blocking and has a thread of its own, against a server with these routes.
 func withGateway<Result: Sendable>(
-    accessLog: Bool = false, deadline: Duration = .seconds(10), beginsTraces: Bool = false,
+    accessLog: Bool = false, deadline: Duration = .seconds(10), beginsTraces: Bool = false, hosts: [String] = [],
     _ declare: (Routes) throws -> Void,
     _ body: @escaping @Sendable (_ port: Int, _ reports: Reports) throws -> Result
 ) async throws -> Result {
     let reports = Reports()
     let gateway = try HTTPGateway(declare)
     let context = GatewayContext(
-        clock: SystemClock(), deadline: deadline, beginsTraces: beginsTraces, report: { reports.take($0) })
+        clock: SystemClock(), deadline: deadline, beginsTraces: beginsTraces, hosts: hosts,
+        report: { reports.take($0) })
     var configuration = HTTPServerConfiguration()
     configuration.lingerTime = .milliseconds(200)
     let group = try EventLoopGroup(count: 2)

@@ -1,5 +1,6 @@
 import AffinityNet
 import AffinityTestSupport
+import Glibc
 import Synchronization
 import Testing
 
@@ -76,6 +77,80 @@ import Testing
         }
     }
 
+    /// For a client of HTTP/1.0 the body ends with the connection.
+    @Test func anAbandonedBodyOfHTTP10IsReset() async throws {
+        let gate = Gate()
+        try await withServer(handler: { _ in
+            .stream { body in
+                body.send("half")
+                await gate.pass()
+                body.abandon()
+                #expect(!body.isOpen && !body.send("lost"))
+            }
+        }) { port, _ throws in
+            let client = try HTTPClient(port: port)
+            #expect(try client.ask("GET / HTTP/1.0\r\n\r\n").status == 200)
+            #expect(try client.bytes(4) == Array("half".utf8))
+            gate.open()
+            let failure = #expect(throws: Failure.self) { try client.isAtEnd() }
+            #expect(failure?.description == "receive: \(ECONNRESET)")
+        }
+    }
+
+    @Test func aBodyOfHTTP10ThatTheServerCutsOffIsReset() async throws {
+        let gate = Gate()
+        let group = try EventLoopGroup(count: 1)
+        let server = try HTTPServer(group: group) { _ in
+            .stream { body in
+                body.send("half")
+                await gate.pass()
+            }
+        }
+        let port = try await server.bind(host: "127.0.0.1", port: 0)
+        let client = UncheckedBox(try HTTPClient(port: port))
+        try await onThread { () throws in
+            #expect(try client.value.ask("GET / HTTP/1.0\r\n\r\n").status == 200)
+            #expect(try client.value.bytes(4) == Array("half".utf8))
+        }
+        await server.drain(within: .milliseconds(20))
+        try await onThread { () throws in
+            let failure = #expect(throws: Failure.self) { try client.value.isAtEnd() }
+            #expect(failure?.description == "receive: \(ECONNRESET)")
+        }
+        gate.open()
+        await group.shutdown()
+    }
+
+    @Test func aClientThatSendsNoMoreGetsTheWholeAnswer() async throws {
+        let slow: HTTPHandler = { _ in
+            .stream { body in
+                for number in 0..<20 {
+                    #expect(body.send("\(number) "))
+                    // So that the server reads the end meanwhile.
+                    try? await Task.sleep(for: .milliseconds(5))
+                }
+                #expect(!Task.isCancelled)
+            }
+        }
+        let whole = (0..<20).map { "\($0) " }.joined()
+        try await withServer(handler: slow) { port, server throws in
+            let client = try HTTPClient(port: port)
+            try client.send(String(repeating: "GET / HTTP/1.1\r\nHost: x\r\n\r\n", count: 2))
+            client.finishSending()
+            for _ in 0..<2 {
+                #expect(try client.answer().status == 200)
+                #expect(String(decoding: try client.chunks().joined(), as: UTF8.self) == whole)
+            }
+            #expect(try client.isAtEnd())
+            let old = try HTTPClient(port: port)
+            try old.send("GET / HTTP/1.0\r\n\r\n")
+            old.finishSending()
+            #expect(try old.answer().status == 200)
+            #expect(old.rest().map { String(decoding: $0, as: UTF8.self) } == whole)
+            try waitUntil("the end of the connections") { server.openConnections == 0 }
+        }
+    }
+
     @Test func whatCannotBeSentIsAnswered500() async throws {
         try await withServer(handler: { _ in
             .stream(headers: [("X", "a\r\nb")]) { _ in Issue.record("a body is made") }
@@ -86,19 +161,26 @@ import Testing
 
     @Test func aClientThatVanishesEndsTheBody() async throws {
         let ended = Counter()
-        try await withServer(handler: { _ in
+        try await withServer(handler: { request in
             .stream { body in
                 body.send("data: 1\n\n")
-                try? await Task.sleep(for: .seconds(600))
+                if request.target == "/silent" {
+                    try? await Task.sleep(for: .seconds(600))
+                } else {
+                    while body.send("data: 2\n\n") { try? await Task.sleep(for: .milliseconds(5)) }
+                }
                 #expect(Task.isCancelled && !body.isOpen && !body.send("lost"))
                 ended.add()
             }
         }) { port, server throws in
-            for count in 1...3 {
+            for count in 1...4 {
                 do {
                     let client = try HTTPClient(port: port)
-                    #expect(try client.ask("GET", "/").status == 200)
+                    // Who only ends what it sends may read on: that shows when it is sent something.
+                    let isSilent = count % 2 == 0
+                    #expect(try client.ask("GET", isSilent ? "/silent" : "/").status == 200)
                     #expect(try client.chunk() != nil)
+                    if isSilent { client.resetAtEnd() }
                 }
                 try waitUntil("the end of the body") { ended.value == count }
                 try waitUntil("the end of the connection") { server.openConnections == 0 }

@@ -191,6 +191,18 @@ private func wait(_ what: String, _ isSo: @escaping @Sendable () -> Bool) async 
         }
     }
 
+    /// It would hold a connection that has been closed here.
+    @Test func aProgramThatIsStartedInheritsNoConnection() async throws {
+        try await withNet { net in
+            let client = net.connect()
+            try await wait("the connection") { client.isOpened && net.accepted.all.count == 1 }
+            let program = try Child("/bin/sleep", ["600"])
+            defer { try? program.killNow() }
+            await client.onLoop { $0.close() }
+            try await wait("the end") { net.accepted.all[0].hasEnded }
+        }
+    }
+
     @Test func streamsEndWithTheirLoops() async throws {
         let group = try EventLoopGroup(count: 1)
         let accepted = Net.Accepted()

@@ -91,8 +91,28 @@ package final class HTTPClient {
         return bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, flags) }
     }
 
+    /// Has the end of this be a reset.
+    package func resetAtEnd() {
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+    }
+
     /// Tells the other side that nothing more comes.
     package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// From now on nothing that comes is taken, or acknowledged: as if the machine were gone.
+    package func vanish() throws {
+        // Of linux/filter.h: a program of one instruction, which takes no byte of a packet.
+        struct Instruction { var code: UInt16 = 0x06, ifTrue: UInt8 = 0, ifFalse: UInt8 = 0, value: UInt32 = 0 }
+        struct Program { var count: UInt16, instructions: UnsafeMutablePointer<Instruction> }
+        var drop = Instruction()
+        let result = withUnsafeMutablePointer(to: &drop) { drop in
+            var program = Program(count: 1, instructions: drop)
+            return setsockopt(
+                descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<Program>.size))
+        }
+        guard result == 0 else { throw Failure("SO_ATTACH_FILTER: \(errno)") }
+    }
 
     // MARK: - Answers
 

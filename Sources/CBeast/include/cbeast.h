@@ -95,6 +95,8 @@ void cb_server_abort(cb_server *server);
 size_t cb_server_open(const cb_server *server);
 uint64_t cb_server_accepted(const cb_server *server);
 uint64_t cb_server_refused(const cb_server *server);
+/// How many answers of that status, 400…599, the server gave by itself, without `on_request`.
+uint64_t cb_server_refusals(const cb_server *server, int status);
 
 typedef struct {
     const uint8_t *bytes;
@@ -139,7 +141,8 @@ bool cb_body_append(cb_exchange *exchange, const void *bytes, size_t count);
 size_t cb_body_unsent(const cb_exchange *exchange);
 /// Calls `drained`, once, when no more than `count` bytes wait to be sent at the end of a turn.
 void cb_body_tell_below(cb_exchange *exchange, size_t count);
-/// If not `complete`, the connection is closed so that the client can see that something is missing.
+/// If not `complete`, the connection is closed, or without chunks reset, so that the client can see that something is
+/// missing.
 void cb_body_end(cb_exchange *exchange, bool complete);
 
 #pragma mark - TCP
@@ -210,9 +213,13 @@ typedef struct cb_frame cb_frame;
 /// Sizes in bytes, times in nanoseconds.
 typedef struct {
     size_t message_max;
+    /// Closes with 1003 where a message begins.
+    bool refuses_messages;
+    /// From a message's first byte to its last, and of any other frame's; then it is closed with 1008.
+    int64_t message_ns;
     /// Beyond so many bytes that the other side has not taken, nothing is read.
     size_t unsent_max;
-    /// After so long a silence a ping is sent; then the other side has `pong_ns`.
+    /// After so long a silence a ping is sent; then the other side has `pong_ns`, or its system while it is not read.
     int64_t ping_ns;
     int64_t pong_ns;
     int64_t close_ns;

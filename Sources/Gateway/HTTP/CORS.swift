@@ -1,13 +1,16 @@
 internal import AffinityConfiguration
+internal import AffinityNet
 
 /// Which pages of other origins may use the gateway from a browser, and what they may do (CORS, as the Fetch standard
 /// has it).
 ///
 /// It is a rule for browsers, not a protection from other clients: those send no `Origin`, or any that they like. Without
 /// it pages of the gateway's own origin alone can use what it serves. The same origins may open WebSockets, which browsers
-/// let any page do: there the gateway refuses the others itself, with 403.
+/// let any page do: there the gateway refuses the others itself, with 403. A browser opens a WebSocket with the user's
+/// cookies whether the page may read answers or not, so `*` does not allow that: it takes an origin by its name.
 public struct CORS: Sendable, Hashable {
-    /// The origins, as `https://shop.example` or `http://localhost:3000`, compared byte for byte; `*` for all of them.
+    /// The origins, as `https://shop.example` or `http://localhost:3000`, compared byte for byte; `*` for all of them, as
+    /// far as their requests carry no cookies.
     public var origins: [String]
     /// The methods that a page may use.
     public var methods: [String]
@@ -47,6 +50,11 @@ public struct CORS: Sendable, Hashable {
 
     /// Whether pages of that origin are allowed.
     public func allows(origin: String) -> Bool { allowsAll || origins.contains(origin) }
+
+    /// Whether requests of such pages are carried out that browsers send without asking first.
+    func admits(origin: String, withCredentials: Bool) -> Bool {
+        origins.contains(origin) || (allowsAll && !withCredentials)
+    }
 
     private var allowsAll: Bool { origins.contains("*") }
 
@@ -144,10 +152,16 @@ extension Request {
     func checkOrigin() throws(HTTPError) {
         // A client that is no browser says nothing.
         guard let origin = try header("origin") else { return }
-        if let cors = context.cors, cors.allows(origin: origin) { return }
+        if let cors = context.cors, cors.admits(origin: origin, withCredentials: carriesCredentials) { return }
         guard let host = try header("host"), Self.isAuthority(host, of: origin) else {
             throw HTTPError(403, "pages of \(origin) may not do this here")
         }
+    }
+
+    /// Whether the browser has said who its user is. Of what a page may say itself only a WebSocket's `Authorization`
+    /// cannot be its own.
+    private var carriesCredentials: Bool {
+        !headers("cookie").isEmpty || (http.asksForWebSocket && !headers("authorization").isEmpty)
     }
 
     /// Whether a page of `origin` asks the host and port that it came from. The scheme says the port where there is none,
@@ -174,7 +188,7 @@ extension CORS {
                 "origins", default: [],
                 each: TextRule("an origin like https://shop.example, or *") { CORS.isOrigin($0) },
                 doc:
-                    "The origins whose pages may use the gateway, WebSockets included; * for all. Without any, none may."
+                    "The origins whose pages may use the gateway, WebSockets included. Without any, none may; * for all, but not for what comes with cookies, nor for WebSockets with Authorization."
             ),
             methods: reader.list(
                 "methods", default: CORS.standardMethods, each: token, doc: "The methods that such pages may use."),

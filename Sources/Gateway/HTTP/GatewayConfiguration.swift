@@ -11,6 +11,9 @@ public struct GatewayConfiguration: Sendable {
     public var accessLog: Bool
     /// Whether a request that belongs to no trace begins one.
     public var beginsTraces: Bool
+    /// The names and addresses by which it may be asked, without ports, as in the header `Host`; others are refused with
+    /// 421. Empty for any.
+    public var hosts: [String]
     /// Which pages of other origins may use the gateway; `nil` for none.
     public var cors: CORS?
     /// How clients watch.
@@ -51,6 +54,13 @@ public struct GatewayConfiguration: Sendable {
         }
     }
 
+    /// A name or an address as it stands in `Host`, without a port.
+    static func isHost(_ text: String) -> Bool {
+        let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
+        return !text.isEmpty && isBracketed == text.contains(":")
+            && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && !text.contains { "/@,*\"\\".contains($0) }
+    }
+
     /// Reads the key `listeners` of a group.
     package static func listeners(_ group: ConfigurationReader, default urls: [String], doc: String) -> [Listener] {
         let rule = TextRule("an address like http://127.0.0.1:8080") { Listener($0) != nil }
@@ -71,6 +81,12 @@ public struct GatewayConfiguration: Sendable {
         beginsTraces = gateway.boolean(
             "begin-traces", default: false,
             doc: "Whether a request without a valid traceparent (W3C Trace Context) gets one of its own.")
+        hosts = gateway.list(
+            "hosts", default: [],
+            each: TextRule("a name or an address without a port, an IPv6 address in brackets") { Self.isHost($0) },
+            doc:
+                "The names and addresses by which the gateway may be asked, as clients give them in Host, without ports; others are answered with 421. Without any, all may. Against pages that make a name of theirs stand for this machine."
+        )
         cors = CORS(gateway.group("cors"))
         watching = WatchConfiguration(gateway)
         var server = HTTPServerConfiguration()

@@ -15,6 +15,27 @@ public enum GatewayMiddleware {
         }
     }
 
+    /// Refuses with 421 what was not asked of one of these names: a page cannot make its own name stand for this machine
+    /// and be taken for one from here (DNS rebinding).
+    ///
+    /// - Parameter names: as ``GatewayConfiguration/hosts``.
+    static func hosts(_ names: [String]) -> Middleware {
+        let names = Set(names.map { $0.lowercased() })
+        return { request, next in
+            guard let host = try request.header("host"), names.contains(name(of: host)) else {
+                throw HTTPError(421, "this is not served here by that name")
+            }
+            return try await next(request)
+        }
+    }
+
+    /// Without the port.
+    private static func name(of host: String) -> String {
+        let port = host.lastIndex(of: ":").map { host[$0...] } ?? ""
+        // The colons of an IPv6 address stand in brackets.
+        return (port.contains("]") ? host : String(host.dropLast(port.count))).lowercased()
+    }
+
     /// Reports every request with its status and how long it took.
     public static func accessLog(clock: any NodeClock, report: @escaping Reporter) -> Middleware {
         { request, next in

@@ -39,38 +39,48 @@ public final class HTTPGateway: Sendable {
         // would go over the global pool.
         return { http in
             let received = context.clock.monotonic
-            do throws(HTTPError) {
-                let (request, respond) = try self.route(http, context, received)
-                let response = await self.run(request, respond, middleware[...])
-                request.route.meter.count(response.status, from: received, to: context.clock.monotonic)
-                return response.http
-            } catch {
-                // Middleware sees what has no route too.
-                let request = Request(unrouted: http, self.unrouted, context, received)
-                let response = await self.run(request, { _ in throw error }, middleware[...])
-                request.route.meter.count(response.status, from: received, to: context.clock.monotonic)
-                return response.http
-            }
+            let (request, respond) = self.find(http, context, received)
+            let response = await self.run(request, respond, middleware[...])
+            request.route.meter.count(response.status, from: received, to: context.clock.monotonic)
+            return response.http
         }
     }
 
     /// What was counted of the requests.
     ///
-    /// - Parameter listener: what tells this gateway from others of the node.
-    package func families(_ listener: String) -> [MetricFamily] { RouteMeter.families(meters, listener) }
+    /// - Parameters:
+    ///   - listener: what tells this gateway from others of the node.
+    ///   - refusals: what its server answered by itself, by status; they count as requests without a route.
+    package func families(_ listener: String, refusals: [Int: Int] = [:]) -> [MetricFamily] {
+        RouteMeter.families(meters, listener, refusals)
+    }
 
     /// What stands around the declared middleware.
     private func standing(_ context: GatewayContext, _ accessLog: Bool) -> [Middleware] {
         let log = accessLog ? [GatewayMiddleware.accessLog(clock: context.clock, report: context.report)] : []
+        let hosts = context.hosts.isEmpty ? [] : [GatewayMiddleware.hosts(context.hosts)]
         // Around all others, so that pages can read their errors.
-        return log + (context.cors.map { [$0.middleware] } ?? [])
+        return log + hosts + (context.cors.map { [$0.middleware] } ?? [])
     }
 
     /// Finds what answers a request.
-    ///
-    /// - Throws: 400 for a target that cannot be read, 404, 405, and 406 and 426 for what can only be watched.
-    private func route(
+    private func find(
         _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime
+    ) -> (Request, Responder) {
+        var found = unrouted
+        do throws(HTTPError) { return try route(http, context, received, &found) } catch {
+            // Middleware sees what is refused too.
+            return (Request(unrouted: http, found, context, received), { _ in throw error })
+        }
+    }
+
+    /// Finds the route of a request.
+    ///
+    /// - Parameter found: becomes the route, if there is one: what it refuses counts there.
+    /// - Throws: 400 for a target that cannot be read, 404, 405, 406 and 426 for what can only be watched, and 403 for a
+    ///   page that may not do it.
+    private func route(
+        _ http: HTTPRequest, _ context: GatewayContext, _ received: MonotonicTime, _ found: inout Route
     ) throws(HTTPError) -> (Request, Responder) {
         let method = http.method.rawValue
         if method == "OPTIONS", http.target == "*" {
@@ -88,6 +98,7 @@ public final class HTTPGateway: Sendable {
             if method == "GET", let error = node.unaccepted { throw error }
             throw HTTPError(405, "\(method) is not possible here", headers: [("Allow", node.allowed)])
         }
+        found = route
         let query = try QueryItems(target.query, names: route.query)
         let request = Request(
             method: method, target: target, route: route, query: query, http: http, context: context,
@@ -145,26 +156,28 @@ package final class GatewayContext: Sendable {
     package let beginsTraces: Bool
     /// Which pages of other origins may use the gateway, unless its routes say so themselves.
     package let cors: CORS?
+    /// As ``GatewayConfiguration/hosts``.
+    package let hosts: [String]
     package let watching: WatchConfiguration
     package let report: Reporter
 
     package init(
-        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, cors: CORS? = nil,
+        clock: any NodeClock, deadline: Duration, beginsTraces: Bool = false, cors: CORS? = nil, hosts: [String] = [],
         watching: WatchConfiguration = .init(), report: @escaping Reporter
     ) {
         self.clock = clock
         self.deadline = deadline.wholeNanoseconds
         self.beginsTraces = beginsTraces
         self.cors = cors
+        self.hosts = hosts
         self.watching = watching
         self.report = report
     }
 
     func with(cors: CORS?) -> GatewayContext {
         GatewayContext(
-            clock: clock, deadline: .nanoseconds(deadline), beginsTraces: beginsTraces, cors: cors, watching: watching,
-            report: report
-        )
+            clock: clock, deadline: .nanoseconds(deadline), beginsTraces: beginsTraces, cors: cors, hosts: hosts,
+            watching: watching, report: report)
     }
 
     /// The part of a trace that a request becomes: a new one of the client's trace, or of a new one where that is wanted.

@@ -40,22 +40,28 @@ final class RouteMeter: Sendable {
         Histogram.add(nanoseconds: end.nanoseconds &- begin.nanoseconds, to: here, at: Self.durations)
     }
 
-    /// What was counted of several routes.
-    static func families(_ meters: [RouteMeter], _ listener: String) -> [MetricFamily] {
+    /// What was counted of several routes, and of requests that never came to one.
+    static func families(_ meters: [RouteMeter], _ listener: String, _ refusals: [Int: Int]) -> [MetricFamily] {
         var requests = MetricFamily(
             "affinity_http_requests_total", .counter,
-            "Requests that were answered, by route and status; without a route: of no path or method that there is.")
+            "Requests that were answered, by route and status; without a route: of no path or method that there is, or refused as they were read."
+        )
         var durations = MetricFamily(
             "affinity_http_request_duration_seconds", .histogram,
             "From the whole request to its answer, without the time that either took on the network.")
         for meter in meters {
             var isUsed = false
-            for (place, status) in (statuses.map(String.init) + ["other"]).enumerated() {
+            for place in 0...statuses.count {
+                let status = place < statuses.count ? statuses[place] : nil
                 let count = meter.cells[place]
-                guard count > 0 else { continue }
-                isUsed = true
+                isUsed = isUsed || count > 0
+                let refused = meter.route.isEmpty ? UInt64(status.flatMap { refusals[$0] } ?? 0) : 0
+                guard count + refused > 0 else { continue }
                 requests.add(
-                    ["listener": listener, "route": meter.route, "method": meter.method, "status": status], count)
+                    [
+                        "listener": listener, "route": meter.route, "method": meter.method,
+                        "status": status.map(String.init) ?? "other",
+                    ], count + refused)
             }
             guard isUsed else { continue }
             durations.add(

@@ -115,7 +115,7 @@ extension Routes {
             declare(.webSocket, path, query) { request in
                 try request.checkHandshake()
                 let begin = try prepare(request)
-                return request.webSocket { socket in
+                return request.webSocket(takesMessages: false) { socket in
                     let end = begin(WatchSocket(socket), socket.loop)
                     _ = await socket.closed()
                     end()
@@ -174,11 +174,15 @@ extension Request {
     }
 
     /// The answer that opens the WebSocket that was asked for.
+    ///
+    /// - Parameter takesMessages: otherwise the first bytes of one close it with 1003.
     func webSocket(
-        _ run: nonisolated(nonsending) @escaping @Sendable (WebSocket) async -> Void
+        takesMessages: Bool = true, _ run: nonisolated(nonsending) @escaping @Sendable (WebSocket) async -> Void
     ) -> Response {
+        var configuration = context.watching.webSocket
+        configuration.takesMessages = takesMessages
         var response = Response(status: 101)
-        response.sequel = .webSocket(context.watching.webSocket, run)
+        response.sequel = .webSocket(configuration, run)
         return response
     }
 

@@ -47,6 +47,9 @@ public struct WatchConfiguration: Sendable {
                 "message", default: .bytes(webSocket.messageLimit), in: .bytes(1) ... .gibibytes(1),
                 doc: "How long a message of a client may be; a longer one closes its WebSocket with 1009."
             ).bytes
+        webSocket.messageTime = socket.duration(
+            "message-time", default: webSocket.messageTime, in: .milliseconds(10) ... .seconds(3600),
+            doc: "How long a message of a client may take to come; then its WebSocket is closed with 1008.")
         webSocket.pingTime = socket.duration(
             "ping", default: webSocket.pingTime, in: .milliseconds(10) ... .seconds(3600),
             doc: "After so long a silence of a client it is sent a ping.")

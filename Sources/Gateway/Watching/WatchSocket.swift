@@ -1,16 +1,13 @@
 internal import AffinityCore
 internal import AffinityNet
 
-/// A WebSocket on which a client is told what it watches. It sends nothing: what it sends closes the socket with 1003.
+/// A WebSocket on which a client is told what it watches. No message is taken from it.
 ///
 /// Confined to the loop of its connection, and unchecked for that reason.
 final class WatchSocket: WatchClient, @unchecked Sendable {
     private let socket: WebSocket
 
-    init(_ socket: WebSocket) {
-        self.socket = socket
-        socket.receive { [weak socket] _ in socket?.close(.unsupportedData, "nothing is expected from clients here") }
-    }
+    init(_ socket: WebSocket) { self.socket = socket }
 
     var isOpen: Bool { socket.isOpen }
     var unsent: Int { socket.unsent }

@@ -8,6 +8,7 @@ public typealias HTTPBodyWriter = nonisolated(nonsending) @Sendable (HTTPBodyStr
 /// Called by whoever writes it, on the thread of its ``loop`` and nowhere else. What is sent in one turn of the loop
 /// leaves with one system call at the turn's end. What waits to be sent is not limited here: whoever sends looks at
 /// ``unsent``, and waits (``drained(below:)``) or ends. A client that takes nothing for the server's `writeTime` is reset.
+/// One that sends no more may read on; that it has gone is found out when it is sent something, or within minutes.
 ///
 /// Unchecked, because it is touched on the thread of its loop only.
 public final class HTTPBodyStream: @unchecked Sendable {
@@ -71,7 +72,8 @@ public final class HTTPBodyStream: @unchecked Sendable {
         }
     }
 
-    /// Ends the body short of what it should have been: the connection is closed, so that the client can tell.
+    /// Ends the body short of what it should have been: the connection is closed, so that the client can tell. That of a
+    /// client of HTTP/1.0 is reset, and what waits to be sent is lost.
     public func abandon() { end(complete: false) }
 
     /// Ends the body. A second call does nothing.

@@ -29,7 +29,7 @@ public struct HTTPResponse: Sendable {
     /// `write` runs on the loop of the connection, in the task of the handler, once the answer has left the handler and
     /// its middleware. It is not called where there is no body (HEAD, 204, 304) or no client any more. Its return ends the
     /// body; the connection then serves the next request. Its task is cancelled when the client has gone, or the server
-    /// drains: it should then come to its end.
+    /// drains: it should then come to its end. A client that sends no more may read on.
     public static func stream(
         status: Int = 200, headers: [(name: String, value: String)] = [],
         _ write: @escaping HTTPBodyWriter

@@ -96,6 +96,16 @@ public final class HTTPServer: Sendable {
     public var openConnections: Int { cb_server_open(handle.pointer) }
     /// Connections that have been accepted since the server was made, with those refused.
     public var acceptedConnections: Int { Int(clamping: cb_server_accepted(handle.pointer)) }
+    /// How often the server has answered by itself, by status: requests that it refused before the handler could see them,
+    /// and connections that were too many.
+    package var refusals: [Int: Int] {
+        var counts: [Int: Int] = [:]
+        for status in 400..<600 {
+            let count = Int(clamping: cb_server_refusals(handle.pointer, Int32(status)))
+            if count > 0 { counts[status] = count }
+        }
+        return counts
+    }
     /// Connections that were refused because there were too many.
     public var refusedConnections: Int { Int(clamping: cb_server_refused(handle.pointer)) }
 

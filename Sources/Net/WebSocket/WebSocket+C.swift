@@ -6,6 +6,8 @@ extension cb_websocket_options {
         let deflate = configuration.deflate ?? WebSocketDeflate()
         self.init(
             message_max: configuration.messageLimit,
+            refuses_messages: !configuration.takesMessages,
+            message_ns: configuration.messageTime.wholeNanoseconds,
             unsent_max: configuration.unsentLimit,
             ping_ns: configuration.pingTime.wholeNanoseconds,
             pong_ns: configuration.pongTime.wholeNanoseconds,

@@ -2,12 +2,18 @@
 public struct WebSocketConfiguration: Sendable {
     /// Bytes of a message that is received, inflated; a longer one closes with 1009. Default 1 MiB.
     public var messageLimit = 1024 * 1024
+    /// Whether messages are taken at all. Default true; otherwise the first bytes of one close with 1003.
+    public var takesMessages = true
+    /// From a message's first byte to its last, unless the other side is held up from here; then it is closed with 1008.
+    /// Default 30 s.
+    public var messageTime: Duration = .seconds(30)
     /// Bytes that the other side has not taken, beyond which nothing more is read from it. Default 256 KiB. It is no limit
     /// on what can be sent: whoever sends looks at ``WebSocket/unsent``.
     public var unsentLimit = 256 * 1024
     /// After so long a silence of the other side a ping is sent. Default 30 s.
     public var pingTime: Duration = .seconds(30)
-    /// How long it then has to say anything; then the connection is cut off. Default 15 s.
+    /// How long it then has to say anything; then the connection is cut off. Default 15 s. While nobody takes messages
+    /// nothing is read: then it is enough that its system acknowledges the ping.
     public var pongTime: Duration = .seconds(15)
     /// How long it has to answer a close frame once that is sent, and to end the connection after. Default 5 s.
     public var closeTime: Duration = .seconds(5)
@@ -31,7 +37,8 @@ public struct WebSocketConfiguration: Sendable {
             throw NetError(.badConfiguration, "\(name) is \(value); it must be from 0 to 2^40")
         }
         let times = [
-            ("pingTime", pingTime), ("pongTime", pongTime), ("closeTime", closeTime), ("writeTime", writeTime),
+            ("messageTime", messageTime), ("pingTime", pingTime), ("pongTime", pongTime), ("closeTime", closeTime),
+            ("writeTime", writeTime),
         ]
         for (name, value) in times where value < .milliseconds(1) || value > .seconds(86_400) {
             throw NetError(.badConfiguration, "\(name) is \(value); it must be from 1 ms to a day")

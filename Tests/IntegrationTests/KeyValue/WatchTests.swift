@@ -146,6 +146,10 @@ extension KeyValueInterface {
                 try watch.send(data)
                 #expect(try watch.frame().closeCode == 1003)
             }
+            let unfinished = try keyValue.watch("watched-10")
+            _ = try unfinished.text()
+            try unfinished.send(1, [65], final: false)
+            #expect(try unfinished.frame().closeCode == 1003)
             let watch = try keyValue.watch("watched-10")
             _ = try watch.text()
             try watch.send(.close(1000))

@@ -1,5 +1,6 @@
-"""Opens COUNT WebSockets to PORT, says so, and looks whether each still echoes once a line comes in."""
+"""Opens COUNT WebSockets to PORT and says so; looks whether each still echoes at one SIGUSR1, and ends at the next."""
 
+import signal
 import socket
 import sys
 
@@ -25,6 +26,8 @@ def read_head(connection):
     assert data.startswith(b"HTTP/1.1 101"), data
 
 
+# Before anybody knows that it runs: unblocked it would end the program.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 port, count = int(sys.argv[1]), int(sys.argv[2])
 connections = []
 for at in range(0, count, 200):
@@ -37,10 +40,10 @@ for at in range(0, count, 200):
         read_head(connection)
     connections += batch
 print(f"open {len(connections)}", flush=True)
-sys.stdin.readline()
+signal.sigwait({signal.SIGUSR1})
 for connection in connections:
     connection.sendall(b"\x81\x82\0\0\0\0hi")
 for connection in connections:
     assert read(connection, 4) == b"\x81\x02hi"
 print("all echo", flush=True)
-sys.stdin.readline()
+signal.sigwait({signal.SIGUSR1})

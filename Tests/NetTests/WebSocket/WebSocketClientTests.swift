@@ -179,6 +179,43 @@ import Testing
         }
     }
 
+    /// A block that is marked as the last is none: what follows may refer to what came before it.
+    @Test func aLastBlockKeepsTheContext() async throws {
+        // RFC 7692, 7.2.3.4, and the second message of 7.2.3.2: five bytes from five bytes back.
+        let last: [UInt8] = [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]
+        let again: [UInt8] = [0xF2, 0x00, 0x11, 0x00]
+        for windowBits in [9, 15] {
+            try await withEcho({
+                $0.deflate = WebSocketDeflate()
+                $0.deflate?.keepsContext = true
+                $0.deflate?.windowBits = windowBits
+                $0.deflate?.shortestMessage = 1 << 20
+            }) { port, _ throws in
+                let probe = try WebSocketProbe(
+                    port: port, "/", [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")])
+                for _ in 0..<2 {
+                    try probe.send(1, last + [0], bits: 0x40)
+                    #expect(try probe.frame() == .text("Hello"))
+                    try probe.send(1, again + [0], bits: 0x40)
+                    #expect(try probe.frame() == .text("Hello"))
+                }
+                // Within one message, and over many of them.
+                try probe.send(1, last + again + [0], bits: 0x40)
+                #expect(try probe.frame() == .text("HelloHello"))
+                try probe.send(1, Array(repeating: last, count: 100).joined() + again + [0], bits: 0x40)
+                #expect(try probe.frame().payload.count == 505)
+            }
+        }
+        // Without a context from message to message there is one within a message.
+        try await withEcho({ $0.deflate = WebSocketDeflate() }) { port, _ throws in
+            let probe = try WebSocketProbe(port: port, "/", [("Sec-WebSocket-Extensions", "permessage-deflate")])
+            try probe.send(1, last + again + [0], bits: 0x40)
+            #expect(try probe.frame() == .text("HelloHello"))
+            try probe.send(1, again + [0], bits: 0x40)
+            #expect(try probe.closeCode() == 1007)
+        }
+    }
+
     @Test func whatCannotBeInflatedCloses() async throws {
         try await withEcho({ $0.deflate = WebSocketDeflate() }) { port, _ throws in
             func probe() throws -> WebSocketProbe {

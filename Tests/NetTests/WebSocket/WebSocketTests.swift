@@ -149,6 +149,54 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
         }
     }
 
+    /// Its pongs stand behind messages that nobody takes.
+    @Test func aPausedClientIsPingedAndStays() async throws {
+        let gate = Gate()
+        try await withSockets(
+            {
+                $0.pingTime = .milliseconds(20)
+                $0.pongTime = .milliseconds(500)
+            },
+            serve: { socket in
+                socket.pause()
+                socket.send("paused")
+                await gate.pass()
+                socket.resume()
+                await echoAll(socket)
+            }
+        ) { port, server, _ throws in
+            let probe = try WebSocketProbe(port: port)
+            #expect(try probe.frame() == .text("paused"))
+            for _ in 0..<4 { #expect(try probe.frame() == .ping([])) }
+            try probe.send(.text("still there"))
+            gate.open()
+            #expect(try probe.frameButPings() == .text("still there"))
+            #expect(server.openConnections == 1)
+        }
+    }
+
+    /// Closed by its system, or with its machine.
+    @Test(arguments: [true, false]) func aPausedClientThatIsGoneIsCutOff(isClosed: Bool) async throws {
+        try await withSockets(
+            {
+                $0.pingTime = .milliseconds(20)
+                $0.pongTime = .milliseconds(500)
+            },
+            serve: { socket in
+                socket.pause()
+                socket.send("paused")
+                _ = await socket.closed()
+            }
+        ) { port, server, ends throws in
+            var probe: WebSocketProbe? = try WebSocketProbe(port: port)
+            #expect(try probe?.frame() == .text("paused"))
+            if isClosed { probe = nil } else { try probe?.http.vanish() }
+            #expect(try ends.wait(1) == [1006])
+            try waitUntil("the end of the connection") { server.openConnections == 0 }
+            withExtendedLifetime(probe) {}
+        }
+    }
+
     @Test func aClientThatDoesNotAnswerACloseIsCutOff() async throws {
         try await withSockets({ $0.closeTime = .milliseconds(50) }, serve: { _ in }) { port, server, ends throws in
             let probe = try WebSocketProbe(port: port)
@@ -279,6 +327,94 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
             #expect(try probe.frame() == .close(1003, "nothing is taken here"))
             try probe.send(.close(1003))
             #expect(try ends.wait(1) == [1003])
+        }
+    }
+
+    /// Not when it ends, which may be never.
+    @Test func whereNoneIsTakenTheHeadOfAMessageCloses() async throws {
+        let mask: [UInt8] = [1, 2, 3, 4]
+        let heads: [[UInt8]] = [
+            [0x01, 0x85] + mask, [0x81, 0x80] + mask, [0x82, 0xFE, 0x40, 0] + mask,
+            [0x02, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0] + mask,
+        ]
+        try await withEcho({ $0.takesMessages = false }) { port, _ throws in
+            for head in heads {
+                let probe = try WebSocketProbe(port: port)
+                try probe.send(.ping([7]))
+                #expect(try probe.frame() == .pong([7]))
+                try probe.http.send(head)
+                #expect(try probe.closeCode() == 1003, "\(head)")
+            }
+            let bad = try WebSocketProbe(port: port)
+            try bad.send(0, [1])
+            #expect(try bad.closeCode() == 1002)
+        }
+    }
+
+    @Test func aMessageThatDoesNotComeToItsEndCloses() async throws {
+        let beginnings: [[UInt8]] = [
+            [0x81], [0x82, 0xFE, 0], [0x82, 0x85, 1, 2, 3, 4, 5], WebSocketProbe.bytes(1, [65], final: false),
+            [0x89, 0x81, 1, 2, 3],
+        ]
+        try await withEcho({ $0.messageTime = .milliseconds(60) }) { port, _ throws in
+            for beginning in beginnings {
+                let probe = try WebSocketProbe(port: port)
+                try probe.send(.text("whole"))
+                #expect(try probe.frame() == .text("whole"))
+                try probe.http.send(beginning)
+                #expect(try probe.frame() == .close(1008, "the message did not come in time"), "\(beginning)")
+                #expect(try probe.http.isAtEnd())
+            }
+            // Frames of control between its fragments give it no more time.
+            let busy = try WebSocketProbe(port: port)
+            try busy.send(1, [65], final: false)
+            var frame: WebSocketProbe.Frame
+            repeat {
+                _ = busy.http.sendWithoutWaiting(WebSocketProbe.bytes(9, [1]))
+                frame = try busy.frame()
+            } while frame == .pong([1])
+            #expect(frame.closeCode == 1008)
+        }
+    }
+
+    @Test func eachMessageHasItsOwnTime() async throws {
+        try await withEcho({ $0.messageTime = .seconds(1) }) { port, _ throws in
+            let probe = try WebSocketProbe(port: port)
+            let message = WebSocketProbe.bytes(1, [65, 66, 67, 68])
+            let end = ContinuousClock.now + .seconds(2)
+            // What is read ends in the middle of the next, each time.
+            try probe.http.send(Array(message.prefix(7)))
+            while ContinuousClock.now < end {
+                try probe.http.send(Array(message.dropFirst(7) + message.prefix(7)))
+                #expect(try probe.frame() == .text("ABCD"))
+            }
+        }
+    }
+
+    @Test func whileNobodyTakesAMessageItsTimeStandsStill() async throws {
+        let (begun, ended) = (Gate(), Gate())
+        let paused = Counter()
+        try await withSockets(
+            { $0.messageTime = .seconds(1) },
+            serve: { socket in
+                await begun.pass()
+                socket.pause()
+                paused.add()
+                await ended.pass()
+                socket.resume()
+                await echoAll(socket)
+            }
+        ) { port, _, _ throws in
+            let probe = try WebSocketProbe(port: port)
+            try probe.send(1, [65], final: false)
+            try probe.send(.ping([1]))
+            #expect(try probe.frame() == .pong([1]))
+            begun.open()
+            try waitUntil("a socket that pauses") { paused.value == 1 }
+            try probe.send(0, [66])
+            #expect(try !probe.http.hasInput(within: 2000))
+            ended.open()
+            #expect(try probe.frame() == .text("AB"))
         }
     }
 
