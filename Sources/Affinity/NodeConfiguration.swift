@@ -275,9 +275,45 @@ public struct KeyspaceConfiguration: Sendable {
         limits.waiting = inFlight.integer(
             "waiting", default: limits.waiting, in: 0...1_000_000, unit: "callers",
             doc: "How many callers of a partition may wait for a place; more are refused with 429.")
+        limits.watches = Self.watches(keyspace.group("watches"))
         limits.handler = keyspace.duration(
             "slow-handler", default: limits.handler, in: .milliseconds(1) ... .seconds(3600),
             doc: "A handler that runs longer is reported.")
         self.limits = limits
+    }
+
+    private static func watches(_ group: ConfigurationReader) -> WatchLimits {
+        var limits = WatchLimits()
+        limits.watches = group.integer(
+            "open", default: limits.watches, in: 1...10_000_000, unit: "watches",
+            doc:
+                "How many watches a node may have open on the keyspace, its own and those of other nodes; more are refused."
+        )
+        limits.changes = group.integer(
+            "changes", default: limits.changes, in: 0...10_000_000, unit: "changes",
+            doc: "How many of the newest changes of a partition are kept in memory for those who come back.")
+        limits.bytes =
+            group.size(
+                "bytes", default: .bytes(limits.bytes), in: .bytes(0) ... .gibibytes(16), doc: "How many bytes of them."
+            ).bytes
+        limits.waiting = group.integer(
+            "waiting", default: limits.waiting, in: 1...1_000_000, unit: "watches",
+            doc: "How many watches of a partition may wait to go on from the changelog; more try again a moment later.")
+        limits.replays = group.integer(
+            "replays", default: limits.replays, in: 1...1024,
+            doc:
+                "How many changelogs of the keyspace a node reads at a time for those who go on from there; others wait."
+        )
+        limits.replay =
+            group.size(
+                "replay", default: .bytes(limits.replay), in: .kibibytes(64) ... .gibibytes(1),
+                doc: "How much of a changelog is read before it is the next one's turn."
+            ).bytes
+        limits.piece =
+            group.size(
+                "piece", default: .bytes(limits.piece), in: .kibibytes(4) ... .mebibytes(64),
+                doc: "How much a watch is handed at once of what it has missed; more is read when that was taken."
+            ).bytes
+        return limits
     }
 }

@@ -21,7 +21,7 @@ enum class Opcode : uint8_t { continuation = 0, text = 1, binary = 2, close = 8,
 
 namespace close_code {
 inline constexpr int none = 1005, lost = 1006, protocol = 1002, unsupported = 1003, bad_data = 1007, policy = 1008,
-                     too_big = 1009, going_away = 1001, internal = 1011;
+                     too_big = 1009, going_away = 1001, internal = 1011, try_again_later = 1013;
 }  // namespace close_code
 
 inline constexpr size_t control_max = 125;

@@ -409,8 +409,16 @@ void cb_websocket::all_sent() {
 
 void cb_websocket::on_deadline() {
     int64_t now = loop_.now_ns();
-    // Reset: the kernel must not keep what nobody reads.
-    if (write_deadline_ns_ <= now) return end(ETIMEDOUT, true);
+    if (write_deadline_ns_ <= now) {
+        // Reset: the kernel must not keep what nobody reads.
+        if (state_ != State::open || is_client()) return end(ETIMEDOUT, true);
+        // A client that reads on finds why it is over, if it does so in as much time again.
+        close(cb::close_code::try_again_later, "too slow");
+        tell_closing();
+        taken_ = 0;
+        write_deadline_ns_ = now + options_.write_ns;
+        return set_deadline();
+    }
     if (state_ != State::open) return end(ETIMEDOUT, out_.count() > 0);
     if (message_deadline_ns_ <= now) {
         if (!is_held()) return fail(cb::close_code::policy, "the message did not come in time");

@@ -416,13 +416,16 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
 
     /// Whether somebody who knows a store of a partition up to `version` cannot be told all that came after it: nobody was
     /// given that version, or some offset behind it has no record (compaction took it, or it never was one). The other
-    /// changelogs of the partition count too, from the time of the version on: they may have said what counts in this one.
+    /// changelogs of the partition count too, from the time of the version on: they may have said what counts in this one; and everything that is gone counts where another master has served since.
     public func hasHole(in partition: Int, _ store: String, behind version: UInt64) -> Bool {
         let id = PartitionID(keyspace: keyspace, number: partition)
         let own = log.changelog(SimulatedLog.Place(partition: id, name: store))
         guard version <= own.slots.count else { return true }
         let known = Int(version)
         if own.slots[known...].contains(where: { $0 == nil }) { return true }
+        // What a master has left incomplete when another one took over cannot be told from what compaction has taken a part
+        // of, wherever something is gone.
+        if Self.epoch(own.history[known...]) > Self.epoch(own.history[..<known]) { return hasHole(id) }
         guard let time = own.history[..<known].last(where: { $0 != nil })??.appended else { return hasHole(id) }
         return log.names(id).contains { name in
             let changelog = log.changelog(SimulatedLog.Place(partition: id, name: name))
@@ -431,6 +434,10 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
                     changelog.slots[place] == nil && changelog.history[place].map { $0.appended >= time } ?? true
                 }
         }
+    }
+
+    private static func epoch(_ records: ArraySlice<LoggedRecord?>) -> Epoch {
+        records.reduce(.none) { max($0, $1?.record.headers.stamp?.epoch ?? .none) }
     }
 
     private func hasHole(_ partition: PartitionID) -> Bool {

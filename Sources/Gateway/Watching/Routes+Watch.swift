@@ -117,7 +117,12 @@ extension Routes {
                 let begin = try prepare(request)
                 return request.webSocket(takesMessages: false) { socket in
                     let end = begin(WatchSocket(socket), socket.loop)
-                    _ = await socket.closed()
+                    // Nobody is told any more once it closes.
+                    await withTaskCancellationHandler {
+                        _ = await socket.closed()
+                    } onCancel: {
+                        socket.loop.post { end() }
+                    }
                     end()
                 }
             }

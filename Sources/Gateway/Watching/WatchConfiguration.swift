@@ -56,6 +56,11 @@ public struct WatchConfiguration: Sendable {
         webSocket.pongTime = socket.duration(
             "pong", default: webSocket.pongTime, in: .milliseconds(10) ... .seconds(3600),
             doc: "How long it then has to say anything; then the connection is cut off.")
+        webSocket.writeTime = socket.duration(
+            "write", default: webSocket.writeTime, in: .milliseconds(10) ... .seconds(3600),
+            doc:
+                "How long a client may take nothing of what it is sent; then it is closed with 1013, and cut off after as long again."
+        )
         let deflates = socket.boolean(
             "deflate", default: false, doc: "Whether messages are compressed for clients that want it.")
         webSocket.deflate = deflates ? WebSocketDeflate() : nil

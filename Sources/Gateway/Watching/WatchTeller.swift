@@ -66,7 +66,8 @@ final class WatchTeller: @unchecked Sendable {
         guard let watch, client.isOpen else { return }
         do {
             while client.isOpen {
-                if client.unsent > unsentMax { return waitForRoom() }
+                // The end is said at once, behind what is on its way: whoever reads on finds it.
+                if client.unsent > unsentMax, !watch.isOver { return waitForRoom() }
                 let events = try watch.take(atMost: 64)
                 if events.isEmpty { return }
                 for event in events { try tell(event, watch) }

@@ -17,7 +17,8 @@ public struct WebSocketConfiguration: Sendable {
     public var pongTime: Duration = .seconds(15)
     /// How long it has to answer a close frame once that is sent, and to end the connection after. Default 5 s.
     public var closeTime: Duration = .seconds(5)
-    /// How long it may need for what is sent to it, or for each 64 KiB of it; then the connection is reset. Default 30 s.
+    /// How long it may need for what is sent to it, or for each 64 KiB of it; then a server closes with 1013, and resets
+    /// the connection if the other side does not read on in as much time again. A client resets it at once. Default 30 s.
     public var writeTime: Duration = .seconds(30)
     /// Whether messages are deflated, where the other side wants it too; `nil`, the default, for never.
     public var deflate: WebSocketDeflate?

@@ -184,6 +184,42 @@ extension KeyValueInterface {
             #expect(try service.stop() == 0)
         }
 
+        /// Reads what is told in order, up to the close frame.
+        private static func readToTheEnd(_ watch: WebSocketProbe) throws -> (seen: UInt64, code: Int?) {
+            var seen: UInt64 = 0
+            var frame = try watch.frameButPings()
+            while frame.opcode == 1 {
+                let version = try WatchedEvent(frame.text).version
+                try #require(version > seen)
+                seen = version
+                frame = try watch.frameButPings()
+            }
+            return (seen, frame.closeCode)
+        }
+
+        /// Too much waits for it, or it takes nothing for too long: either way it finds why, when it reads on.
+        @Test(arguments: [
+            ["--gateway.watch.changes", "20"],
+            ["--gateway.watch.changes", "1000000", "--gateway.watch.bytes", "1GiB", "--gateway.websocket.write", "5s"],
+        ]) func aClientThatStopsReadingFindsTheEndWhenItReadsOn(options: [String]) throws {
+            let service = try ServiceProcess.keyValue(options)
+            let watch = try WebSocketProbe(port: service.port, "/kv/watched-15", receiveBuffer: 4096)
+            #expect(try watch.text() == "{\"version\":0,\"deleted\":true}")
+            let client = try service.connect()
+            let value = "\"" + String(repeating: "x", count: 128 << 10) + "\""
+            var last: UInt64 = 0
+            // It is given up before it reads on.
+            try service.waitUntil {
+                last = try client.put("watched-15", value)
+                return try client.metrics().sum("affinity_observers") == 0
+            }
+            let (seen, code) = try Self.readToTheEnd(watch)
+            #expect(code == 1013 && seen > 0 && seen < last)
+            try watch.send(.close(1013))
+            #expect(try watch.http.isAtEnd())
+            #expect(try service.stop() == 0)
+        }
+
         @Test func aLongWayBehindEveryChangeComesOnceAndInOrder() throws {
             let service = try ServiceProcess.keyValue(["--gateway.watch.bytes", "1MiB"])
             let client = try service.connect()
