@@ -168,7 +168,7 @@ let package = Package(
             "GatewayTests",
             ["AffinityGateway", "AffinityNet", "AffinityCore", "AffinityConfiguration", "AffinityTestSupport"]),
         // What the guides show, and that they show nothing else.
-        tests("GuideTests", ["Affinity", "AffinityTesting"]),
+        tests("GuideTests", ["Affinity", "AffinityTesting", "AffinityTestSupport"]),
         tests(
             "IntegrationTests",
             [

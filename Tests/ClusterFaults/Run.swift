@@ -16,6 +16,7 @@ final class Run {
     private var rounds = 0
     /// What the keys of former rounds had at their ends.
     private var expected: [String: String?] = [:]
+    private var told = (changes: 0, connections: 0)
     private var worst: [(name: String, reads: Double, writes: Double)] = []
 
     init(_ options: Options) throws {
@@ -91,12 +92,14 @@ final class Run {
         rounds += 1
         let load = Load(cluster, round: rounds, seed: options.seed, totals, complaints, patience: patience)
         load.start()
+        defer { load.stopWatching() }
         do {
             defer { load.stop() }
             try awaitWrites(load, since: Journal.now)
             try body(load)
         }
         try settle(load)
+        try settleWatches(load)
     }
 
     /// Returns when every partition has acknowledged a write that was sent after that moment.
@@ -135,6 +138,22 @@ final class Run {
         Linearizability.check(load.journal, complaints, folder: options.folder)
     }
 
+    /// Returns when everybody who watches has been told the last write, and checks all that they were told.
+    private func settleWatches(_ load: Load) throws {
+        for watcher in load.watchers {
+            let newest = load.journal.newest(watcher.key)
+            try waitUntil("\(watcher.name), told \(watcher.last ?? 0), to be told \(newest)", within: Self.recovery) {
+                (watcher.last ?? 0) >= newest
+            }
+        }
+        load.stopWatching()
+        let operations = load.journal.operations
+        for watcher in load.watchers {
+            Watches.check(watcher, operations[watcher.key] ?? [], complaints, folder: options.folder)
+            for event in watcher.events { if case .opened = event { told.connections += 1 } else { told.changes += 1 } }
+        }
+    }
+
     /// Nothing is in flight, and no fault is left: everything is as it was acknowledged, everywhere.
     private func checkEnd() throws {
         try cluster.waitUntilWhole(within: Self.recovery, isAtRest: true)
@@ -151,5 +170,6 @@ final class Run {
         say(
             "\(nodes.count) nodes and the topics agree on \(listing.count) entries; \(totals.asked) requests were counted once each"
         )
+        say("watchers were told \(told.changes) changes over \(told.connections) connections")
     }
 }

@@ -3,13 +3,12 @@ import Foundation
 import Testing
 
 extension Faults {
-    /// A user's package that depends on this one by its path and is nothing but the example.
+    /// A user's package that depends on this one by its path: what the README says to make.
     @Suite(.serialized) struct PackageTests {
-        private static let example = checkout + "/Examples/Counter/main.swift"
-
-        @Test func theExampleIsShort() throws {
-            let text = try String(contentsOfFile: Self.example, encoding: .utf8)
-            #expect(text.split(separator: "\n", omittingEmptySubsequences: false).count <= 40)
+        @Test func theReadmeShowsTheExampleWhichIsShort() throws {
+            let example = try String(contentsOfFile: checkout + "/Examples/Counter/main.swift", encoding: .utf8)
+            #expect(try Self.shown("Node.main") == example)
+            #expect(example.split(separator: "\n", omittingEmptySubsequences: false).count <= 40)
         }
 
         @Test func noTargetUsesUnsafeFlags() throws {
@@ -22,9 +21,7 @@ extension Faults {
             let folder = try TemporaryFolder()
             try await onThread {
                 let package = folder.path + "/hello"
-                var mains = ["hello": try String(contentsOfFile: Self.example, encoding: .utf8)]
-                if let shown = Self.exampleInReadme(), shown != mains["hello"] { mains["shown"] = shown }
-                try Self.write(mains, to: package)
+                try Self.write(to: package)
                 let swift = try Self.find("swift")
                 let scratch = ["--package-path", package, "--scratch-path", folder.path + "/build"]
                 let build = try Child(swift, ["build"] + scratch, folder: package)
@@ -51,40 +48,26 @@ extension Faults {
             }
         }
 
-        private static func write(_ mains: [String: String], to package: String) throws {
-            let targets = mains.keys.sorted().map { name in
-                """
-                .executableTarget(name: "\(name)", dependencies: [.product(name: "Affinity", package: "\(checkoutName)")])
-                """
-            }
-            let manifest = """
-                // swift-tools-version: 6.2
-                import PackageDescription
-
-                let package = Package(
-                    name: "hello",
-                    dependencies: [.package(path: "\(checkout)")],
-                    targets: [\(targets.joined(separator: ", "))]
-                )
-                """
-            for (name, main) in mains {
-                let sources = "\(package)/Sources/\(name)"
-                try FileManager.default.createDirectory(atPath: sources, withIntermediateDirectories: true)
-                try main.write(toFile: sources + "/main.swift", atomically: true, encoding: .utf8)
-            }
+        /// Makes the package; the checkout is where it is.
+        private static func write(to package: String) throws {
+            let manifest = try shown("let package").replacing("../affinity", with: checkout)
+                .replacing("package: \"affinity\"", with: "package: \"\(checkoutName)\"")
+            try FileManager.default.createDirectory(
+                atPath: package + "/Sources/hello", withIntermediateDirectories: true)
             try manifest.write(toFile: package + "/Package.swift", atomically: true, encoding: .utf8)
+            try shown("Node.main").write(
+                toFile: package + "/Sources/hello/main.swift", atomically: true, encoding: .utf8)
         }
 
         /// How SwiftPM calls a package that it finds in a folder.
         private static let checkoutName = URL(fileURLWithPath: checkout).lastPathComponent
 
-        /// The first program in the README.
-        private static func exampleInReadme() -> String? {
-            guard let text = try? String(contentsOfFile: checkout + "/README.md", encoding: .utf8) else {
-                return nil
-            }
-            let blocks = text.components(separatedBy: "```swift\n").dropFirst()
-            return blocks.compactMap { $0.components(separatedBy: "```").first }.first { $0.contains("Node.main") }
+        /// The first block of Swift in the README that has `text`.
+        private static func shown(_ text: String) throws -> String {
+            let readme = try String(contentsOfFile: checkout + "/README.md", encoding: .utf8)
+            let blocks = readme.components(separatedBy: "```swift\n").dropFirst()
+                .compactMap { $0.components(separatedBy: "```").first }
+            return try #require(blocks.first { $0.contains(text) }, "the README shows no \(text)")
         }
 
         private static func find(_ program: String) throws -> String {

@@ -1,6 +1,6 @@
 import Affinity
 
-// The samples of the guides *Commands, queries and transactions* and *Testing your partition*.
+// The samples of the guides *Commands, queries and transactions*, *Watching* and *Testing your partition*.
 
 struct Account: StoreKey, Codable, LosslessStringConvertible {
     let branch: String
@@ -45,6 +45,12 @@ struct Richest: ScatterQuery {
     let above: Int
 }
 
+struct Total: Query {
+    typealias Reply = Int
+    let branch: String
+    var key: String { branch }
+}
+
 struct Moved: Event {
     let account: Account
     let balance: Int
@@ -59,6 +65,7 @@ final class Accounts: Partition {
         on.command(Transfer.self, transfer)
         on.query(Balance.self, balance)
         on.query(Richest.self, richest)
+        on.query(Total.self, total)
     }
 
     func deposit(_ deposit: Deposit, _ tx: inout Transaction) throws(Rejected) -> Int {
@@ -90,5 +97,14 @@ final class Accounts: Partition {
             return true
         }
         return found
+    }
+
+    func total(_ query: Total, _ view: borrowing View) -> Int {
+        var sum = 0
+        view.scan(balances, .prefix(Array("\(query.branch):".utf8))) { _, entry in
+            sum += entry.value
+            return true
+        }
+        return sum
     }
 }

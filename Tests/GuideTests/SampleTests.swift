@@ -8,8 +8,10 @@ import Testing
     private static let catalogue = repository + "/Sources/Affinity/Affinity.docc"
     static let guides = ((try? FileManager.default.contentsOfDirectory(atPath: catalogue)) ?? [])
         .filter { $0.hasSuffix(".md") }.sorted()
-    /// The README's manifest is built by the tests of packages.
-    private static let compiled = ["Tests/GuideTests", "Examples/Counter", "Examples/Bank", "README.md"]
+    /// The README's manifest is built by the tests of packages; the page is opened by those of the bank.
+    private static let compiled = [
+        "Tests/GuideTests", "Examples/Counter", "Examples/Bank", "Examples/Bank/Page/page.html", "README.md",
+    ]
 
     @Test func thereAreGuides() { #expect(Self.guides.count >= 6, "\(Self.guides)") }
 
@@ -25,19 +27,19 @@ import Testing
 
     private static func files(_ path: String) -> [String] {
         let whole = "\(repository)/\(path)"
-        if path.hasSuffix(".md") { return [whole] }
+        if path.hasSuffix(".md") || path.hasSuffix(".html") { return [whole] }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: whole)) ?? []
         return names.filter { $0.hasSuffix(".swift") }.map { "\(whole)/\($0)" }
     }
 
-    /// The Swift blocks of a page, line by line.
+    /// The blocks of a guide that are code, line by line.
     private static func samples(_ text: String) -> [[String]] {
         var samples: [[String]] = []
         var sample: [String]?
         for line in lines(text) {
             if line.hasPrefix("```") {
                 if let sample { samples.append(sample) }
-                sample = line == "```swift" ? [] : nil
+                sample = ["```swift", "```javascript"].contains(line) ? [] : nil
             } else {
                 sample?.append(line)
             }

@@ -9,12 +9,18 @@ package final class Chromium {
     /// What scripts of the page have thrown.
     package private(set) var exceptions: [String] = []
 
-    /// Whether it is there; tests of pages are skipped where not.
-    package static var isAvailable: Bool { PageDump.isAvailable }
+    private static let program = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].first(
+        where: FileManager.default.isExecutableFile)
+
+    /// Whether it is there; tests of pages are skipped where not, and a line says so.
+    package static let isAvailable: Bool = {
+        if program == nil { print("chromium is not installed (scripts/setup does it): pages are not looked at") }
+        return program != nil
+    }()
 
     /// Opens a page; it may still load when this returns.
     package init(_ url: String) throws {
-        guard let program = PageDump.program else { throw Failure("there is no Chromium") }
+        guard let program = Self.program else { throw Failure("there is no Chromium") }
         folder = try TemporaryFolder()
         child = try Child(
             program,
@@ -47,10 +53,12 @@ package final class Chromium {
     /// The target of the page's WebSocket.
     private static func page(_ port: Int, _ url: String) throws -> String {
         struct Page: Decodable { let type: String, url: String, webSocketDebuggerUrl: String? }
+        // The browser may write the rest in another way.
+        let place = url.prefix { $0 != "#" && $0 != "?" }
         var found: String?
         try AffinityTestSupport.waitUntil("the page of the browser") {
             let pages = try JSONDecoder().decode([Page].self, from: Data(try list(port)))
-            let page = pages.first { $0.type == "page" && $0.url.hasPrefix(url) }
+            let page = pages.first { $0.type == "page" && $0.url.hasPrefix(place) }
             found = page?.webSocketDebuggerUrl.map { String($0.drop { $0 != ":" }.dropFirst(3).drop { $0 != "/" }) }
             return found != nil
         }
@@ -90,32 +98,61 @@ package final class Chromium {
         }
     }
 
+    /// The text of an element.
+    package func text(_ selector: String) throws -> String {
+        try string("document.querySelector(\(Self.literal(selector))).textContent")
+    }
+
+    /// Waits until an element's text is that.
+    package func waitUntil(_ selector: String, says text: String) throws {
+        try waitUntil("document.querySelector(\(Self.literal(selector))).textContent === \(Self.literal(text))")
+    }
+
+    /// The page as HTML, as scripts have left it.
+    package var document: String { get throws { try string("document.documentElement.outerHTML") } }
+
     /// Writes into a field, as somebody would.
     package func fill(_ selector: String, _ text: String) throws {
         _ = try evaluate(
-            "(() => { const field = document.querySelector('\(selector)'); field.value = '\(text)'; "
+            "(() => { const field = document.querySelector(\(Self.literal(selector))); "
+                + "field.value = \(Self.literal(text)); "
                 + "field.dispatchEvent(new Event('input', { bubbles: true })); return 1 })()")
     }
 
     /// Clicks.
     package func click(_ selector: String) throws {
-        _ = try evaluate("(() => { document.querySelector('\(selector)').click(); return 1 })()")
+        _ = try evaluate("(() => { document.querySelector(\(Self.literal(selector))).click(); return 1 })()")
     }
 
-    /// What the page looks like, as PNG.
-    package func screenshot() throws -> [UInt8] {
-        let result = try call("Page.captureScreenshot", ["format": "png"])
-        guard let data = (result["data"] as? String).flatMap({ Data(base64Encoded: $0) }) else {
-            throw Failure("no screenshot")
-        }
-        return [UInt8](data)
-    }
-
-    /// Makes the page as large as a telephone's.
-    package func resize(width: Int, height: Int) throws {
+    /// Makes the window as wide as a telephone, or as something else.
+    package func resize(width: Int) throws {
         try call(
             "Emulation.setDeviceMetricsOverride",
-            ["width": width, "height": height, "deviceScaleFactor": 1, "mobile": true])
+            ["width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600])
+    }
+
+    /// Writes what the page looks like, to its end, into a file: PNG.
+    package func picture(to path: String) throws {
+        let size = try ["innerWidth", "document.documentElement.scrollHeight"].map { Double(try evaluate($0)) ?? 0 }
+        let result = try call(
+            "Page.captureScreenshot",
+            [
+                "format": "png", "captureBeyondViewport": true,
+                "clip": ["x": 0.0, "y": 0.0, "width": size[0], "height": size[1], "scale": 1.0],
+            ])
+        guard let data = (result["data"] as? String).flatMap({ Data(base64Encoded: $0) }) else {
+            throw Failure("no picture")
+        }
+        try data.write(to: URL(fileURLWithPath: path))
+    }
+
+    private func string(_ expression: String) throws -> String {
+        try JSONDecoder().decode(String.self, from: Data(try evaluate(expression).utf8))
+    }
+
+    /// A text as JavaScript has it.
+    private static func literal(_ text: String) -> String {
+        String(decoding: (try? JSONEncoder().encode(text)) ?? Data(), as: UTF8.self)
     }
 
     @discardableResult

@@ -30,6 +30,22 @@ package final class HTTPClient {
 
     deinit { close(descriptor) }
 
+    /// A port of the loopback that nobody has now: for servers that cannot say which one they have taken.
+    package static func freePort() throws -> Int {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutableBytes(of: &address) { bytes in
+            guard let place = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return false }
+            return bind(descriptor, place, length) == 0 && getsockname(descriptor, place, &length) == 0
+        }
+        guard isBound else { throw Failure("no free port: \(errno)") }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
     // MARK: - Requests
 
     /// Sends a request and gives its answer.
@@ -129,8 +145,9 @@ package final class HTTPClient {
         return answer
     }
 
-    /// Whether something came within that many milliseconds.
+    /// Whether there is something to be read, or the other side's end, within that many milliseconds.
     package func hasInput(within milliseconds: Int32) throws -> Bool {
+        if received.count > start { return true }
         var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return poll(&poller, 1, milliseconds) > 0
     }

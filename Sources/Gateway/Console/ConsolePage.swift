@@ -46,7 +46,7 @@ enum ConsolePage {
         <main>
         <section class="tiles" aria-label="Summary">
         <div><b id="nodes-up">–</b> nodes</div>
-        <div><b id="serving">–</b> partitions served here</div>
+        <div><b id="serving">–</b> partitions here</div>
         <div><b id="commands">–</b> commands/s</div>
         <div><b id="queries">–</b> queries/s</div>
         <div><b id="lag">–</b> records behind</div>
@@ -94,7 +94,8 @@ enum ConsolePage {
           margin: 1rem 0; overflow-wrap: anywhere; }
         #live { margin: 0; color: var(--good); } #live::before { content: "● "; }
         #live.waiting { color: var(--warn); } #live.lost { color: var(--bad); }
-        .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem; color: var(--dim); }
+        .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(6rem, 1fr)); gap: .8rem; color: var(--dim);
+          font-size: .9rem; }
         .tiles b { display: block; font-size: 1.5rem; color: var(--ink); font-variant-numeric: tabular-nums; }
         table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
         th, td { text-align: left; padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line);
@@ -102,6 +103,7 @@ enum ConsolePage {
         th { color: var(--dim); font-weight: 500; font-size: .85rem; }
         tbody tr:last-child td { border-bottom: 0; }
         td.number, th.number { text-align: right; }
+        .number + :not(.number) { padding-left: 1rem; }
         .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); } .dim { color: var(--dim); }
         form { display: flex; flex-wrap: wrap; gap: .5rem; }
         input { flex: 1 1 12rem; min-width: 0; } input, button { font: inherit; padding: .45rem .7rem;
@@ -113,13 +115,16 @@ enum ConsolePage {
         pre { background: var(--ground); border-radius: .4rem; padding: .7rem; margin: .6rem 0; max-height: 22rem;
           overflow: auto; }
         ol { padding-left: 0; list-style: none; max-height: 22rem; overflow: auto; margin: .6rem 0 0; }
-        ol li { padding: .3rem 0; border-top: 1px solid var(--line); }
+        ol li { padding: .3rem 0; border-top: 1px solid var(--line); display: grid; align-items: baseline;
+          grid-template-columns: 14rem minmax(0, 1fr); gap: 0 .8rem; font-variant-numeric: tabular-nums; }
         @media (max-width: 44rem) {
+          input { flex-basis: 100%; } form button { flex: 1; } ol li { grid-template-columns: minmax(0, 1fr); }
           .partitions thead { display: none; } .partitions, .partitions tbody { display: block; }
           .partitions tr { display: grid; grid-template-columns: 1fr 1fr; padding: .5rem 0;
             border-bottom: 1px solid var(--line); }
           .partitions tr:last-child { border-bottom: 0; }
           .partitions td, .partitions td.number { border: 0; padding: .1rem 0; text-align: left; }
+          .partitions .number + td { padding-left: 0; } .partitions td:first-child { font-weight: 600; }
           .partitions td::before { content: attr(data-label) " "; color: var(--dim); font-size: .85rem; }
         }
 
@@ -161,8 +166,8 @@ enum ConsolePage {
 
         const roles = { master: "good", standby: "", none: "dim" };
         const states = { serving: "good", standby: "good", failed: "bad", stopped: "dim" };
-        const columns = ["partition", "role", "state", "master", "epoch", "position", "behind", "commands/s", "queries/s",
-          "in flight", "standbys"];
+        const columns = ["partition", "role", "state", "master", "epoch", "position", "behind", "in flight", "commands/s",
+          "queries/s", "standbys"];
         const numbers = new Set(["epoch", "position", "behind", "commands/s", "queries/s", "in flight"]);
 
         function row(name, partition, now, sums) {
@@ -178,8 +183,8 @@ enum ConsolePage {
             [partition.partition], [partition.role, roles[partition.role]],
             [partition.state + why + moving, states[partition.state] ?? "warn"],
             [partition.master ?? "none", partition.master === null ? "bad" : ""], [partition.epoch], [partition.position],
-            [partition.lag, partition.lag > 0 ? "warn" : ""], [rateText(commands)], [rateText(queries)],
-            [partition.inFlight], [partition.standbys.join(", ") || "–"],
+            [partition.lag, partition.lag > 0 ? "warn" : ""], [partition.inFlight], [rateText(commands)],
+            [rateText(queries)], [partition.standbys.join(", ") || "–"],
           ];
           const element = document.createElement("tr");
           cells.forEach(([text, style], index) => {
@@ -340,7 +345,8 @@ enum ConsolePage {
           const version = put?.[1] ?? gone?.[1];
           if (version !== undefined) watching.version = version;
           const line = document.createElement("li");
-          line.append(make("span", `${new Date().toLocaleTimeString()} · ${version ?? "–"} `, "dim"),
+          const place = version === undefined || version === "0" ? "" : ` · version ${version}`;
+          line.append(make("span", new Date().toLocaleTimeString() + place, "dim"),
             make("code", short(what), put ? "" : "warn"));
           part("changes").prepend(line);
           while (part("changes").childElementCount > shown) part("changes").lastElementChild.remove();
@@ -353,8 +359,11 @@ enum ConsolePage {
           let key;
           try { key = decodeURIComponent(wanted[2]); } catch (error) { return; }
           part("key").value = key;
-          lookUp(key);
-          if (wanted[1] === "watch") watch(key); else { stopWatching(); part("watching").hidden = true; }
+          const watches = wanted[1] === "watch";
+          // What was found once would grow old beside the changes, the first of which is the entry as it is.
+          for (const id of ["found", "value"]) part(id).hidden = true;
+          for (const id of ["watching", "changes"]) part(id).hidden = !watches;
+          if (watches) { asked += 1; watch(key); } else { stopWatching(); lookUp(key); }
         }
 
         function go(name) {

@@ -3,7 +3,8 @@ import Glibc
 /// A connection for one request, HTTP/1.1 without TLS, which blocks its thread while it waits.
 ///
 /// Foundation's `URLSession` keeps a processor busy for as long as an answer takes, and does not say whether a request
-/// that failed had been sent; the tool has to know, because that decides between *try again* and *unknown*.
+/// that failed had been sent; the tool has to know, because that decides between *try again* and *unknown*. `AffinityNet`
+/// parses HTTP for servers only: of clients it has TCP streams and WebSockets (`affinity watch` is one).
 final class HTTPConnection {
     /// What went wrong on the way.
     struct Trouble: Error {

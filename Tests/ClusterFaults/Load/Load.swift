@@ -7,10 +7,11 @@ import Synchronization
 /// Clients at every node, each on a thread of its own, for one round.
 ///
 /// Some meet at few keys with all kinds of requests. Others write to one partition each, again and again, so that it is
-/// seen how long a partition does not answer.
+/// seen how long a partition does not answer. Beside them each of the few keys is watched, at changing nodes.
 final class Load: Sendable {
     let journal: Journal
     let keys: Keys
+    let watchers: [Watcher]
     private let cluster: Cluster
     private let totals: Totals
     private let complaints: Complaints
@@ -18,6 +19,8 @@ final class Load: Sendable {
     private let patience: String
     private let state = Mutex((isStopping: false, clients: 0))
     private let group = DispatchGroup()
+    private let isWatched = Atomic(true)
+    private let watching = DispatchGroup()
 
     /// How many clients of the first kind each node has, and how many microseconds lie between two requests of one.
     private static let mixed = 3
@@ -31,11 +34,15 @@ final class Load: Sendable {
         self.seed = seed &+ UInt64(round) &* 1_000_003
         journal = Journal(partitions: cluster.options.partitions)
         keys = Keys(round: round, partitions: cluster.options.partitions)
+        watchers = (keys.entries + keys.counters).enumerated().map { Watcher($0 + 1, $1) }
     }
 
     // MARK: - Running
 
-    func start() { for node in cluster.nodes { join(node) } }
+    func start() {
+        for node in cluster.nodes { join(node) }
+        for (index, watcher) in watchers.enumerated() { start(watcher, seed &+ UInt64(index) &* 7_919) }
+    }
 
     /// Puts clients at a node.
     func join(_ node: ClusterNode) {
@@ -50,6 +57,23 @@ final class Load: Sendable {
     func stop() {
         state.withLock { $0.isStopping = true }
         group.wait()
+    }
+
+    /// Lets those who watch go.
+    func stopWatching() {
+        isWatched.store(false, ordering: .relaxed)
+        watching.wait()
+    }
+
+    private func start(_ watcher: Watcher, _ seed: UInt64) {
+        watching.enter()
+        Thread.detachNewThread {
+            defer { self.watching.leave() }
+            var random = Seeded(seed)
+            do {
+                try watcher.follow({ self.cluster.nodes }, &random) { !self.isWatched.load(ordering: .relaxed) }
+            } catch { self.complaints.add("\(error)") }
+        }
     }
 
     private func start(
