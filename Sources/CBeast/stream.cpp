@@ -94,7 +94,8 @@ void cb_stream::connect_next(int error_before) {
     socket_.close(error);
     // Not Asio's, which programs inherit that this one starts: the connection would last as long as they do.
     int descriptor = ::socket(address.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (descriptor < 0) return end(errno, false);
+    // Of a kind that this system may not have: the next one may do.
+    if (descriptor < 0) return connect_next(errno);
     socket_.assign(address.protocol(), descriptor, error);
     if (error) {
         ::close(descriptor);

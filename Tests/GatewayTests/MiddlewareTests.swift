@@ -37,7 +37,9 @@ import Testing
             routes.on("GET", "/ok/:x") { .text($0.parameter("x")) }
         } _: { port, _ in
             let client = try HTTPClient(port: port)
-            for (target, method, status) in [("/ok/1", "GET", 200), ("/ok/1", "PUT", 405), ("/nothing", "GET", 404)] {
+            for (target, method, status) in [
+                ("/ok/1", "GET", 200), ("/ok/1", "PUT", 405), ("/nothing", "GET", 404), ("/ok/1?foo", "GET", 400),
+            ] {
                 let answer = try client.ask(method, target)
                 #expect(answer.status == status && answer["X-outer"] == "1" && answer["X-inner"] == "1")
             }
@@ -45,7 +47,7 @@ import Testing
         #expect(
             seen.withLock { $0 } == [
                 "outer 1", "inner 1", "inner 200", "outer 200", "outer ", "inner ", "inner 405", "outer 405", "outer ",
-                "inner ", "inner 404", "outer 404",
+                "inner ", "inner 404", "outer 404", "outer ", "inner ", "inner 400", "outer 400",
             ])
     }
 

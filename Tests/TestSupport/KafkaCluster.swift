@@ -84,7 +84,7 @@ package final class KafkaCluster: Sendable {
     package func start(_ number: Int) throws { _ = try Self.run(["broker", folder, "\(number)"]) }
 
     /// Lets broker `number` do nothing for a while.
-    package func pause(_ number: Int) throws { try signal(number, SIGSTOP) }
+    package func pause(_ number: Int) throws { try pauseProcess(try signal(number, SIGSTOP)) }
 
     /// Lets a broker that was paused go on.
     package func resume(_ number: Int) throws { try signal(number, SIGCONT) }

@@ -13,6 +13,21 @@ package func waitUntil(
     }
 }
 
+/// Stops a process, and returns when each of its threads stands still: the signal alone says nothing of when.
+package func pauseProcess(_ pid: Int32) throws {
+    kill(pid, SIGSTOP)
+    let threads = "/proc/\(pid)/task"
+    try waitUntil("process \(pid) to stand still") {
+        try FileManager.default.contentsOfDirectory(atPath: threads).allSatisfy { thread in
+            // The state stands behind the name, which is in parentheses.
+            guard let text = try? String(contentsOfFile: "\(threads)/\(thread)/stat", encoding: .utf8) else {
+                return true
+            }
+            return text.split(separator: ")").last?.hasPrefix(" T") == true
+        }
+    }
+}
+
 /// Runs what blocks on a thread of its own, not on Swift's.
 package func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in

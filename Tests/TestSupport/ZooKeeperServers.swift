@@ -61,7 +61,7 @@ package final class ZooKeeperServers: Sendable {
     package func start(_ number: Int = 1) throws { _ = try Self.run(["server", folder, "\(number)"]) }
 
     /// Lets server `number` do nothing for a while, as if its machine was busy with something else.
-    package func pause(_ number: Int = 1) throws { Glibc.kill(try pid(number), SIGSTOP) }
+    package func pause(_ number: Int = 1) throws { try pauseProcess(try pid(number)) }
 
     /// Lets a server that was paused go on.
     package func resume(_ number: Int = 1) throws { Glibc.kill(try pid(number), SIGCONT) }

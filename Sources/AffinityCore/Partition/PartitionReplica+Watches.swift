@@ -9,6 +9,9 @@ extension PartitionReplica: WatchedReplica {
     func open(_ part: WatchPart) async throws(AskError) {
         _ = try serving()
         let observer = feed.register(part)
+        // What is asked for meanwhile belongs to what was said before, elsewhere: it is said from its beginning here.
+        observer.isReading = true
+        defer { observer.isReading = false }
         do throws(AskError) {
             let items = try await begin(observer)
             // What was read may be of a time when another node served already.
@@ -35,11 +38,11 @@ extension PartitionReplica: WatchedReplica {
 
     /// Reads the next page of a scan, or of what was missed.
     func more(_ part: WatchPart) async {
-        guard let observer = feed.observer(of: part), isServing, let state else { return }
+        guard let observer = feed.observer(of: part), !observer.isReading, isServing, let state else { return }
         do throws(AskError) {
             if observer.isScanning {
                 part.push(try scan(observer, state))
-            } else if let missed = observer.missed, !observer.isReading {
+            } else if let missed = observer.missed {
                 observer.isReading = true
                 defer { observer.isReading = false }
                 var items = try await goOn(observer, behind: missed.after, state)
@@ -95,7 +98,7 @@ extension PartitionReplica: WatchedReplica {
         guard observer.isLive else { throw notServing() }
         // Nothing that came meanwhile is missing in what stands there now.
         observer.hold()
-        observer.missed = nil
+        (observer.missed, observer.scanned, observer.isScanning) = (nil, nil, false)
         return [.startOver(observer.part.index)] + (try current(observer, try serving()))
     }
 

@@ -238,8 +238,9 @@ final class Observer {
     /// Behind which key a scan goes on: what lies further is not told, because it will be read.
     var scanned: [UInt8]?
     var isScanning = false
-    /// What is still to be read of the changelog before it is told anything else, and whether that is being read.
+    /// What is still to be read of the changelog before it is told anything else.
     var missed: Missed?
+    /// Whether what it is told next is being read.
     var isReading = false
 
     init(_ part: WatchPart) { self.part = part }

@@ -293,10 +293,11 @@ extension StateStore {
             pending[place].repeated = command.version
         }
         let index = AnsweredRequests.storeIndex
-        // Not if the name was used again, or its outcome removed, since.
+        // Not if the name was used again, or its outcome removed, since. That it was overwritten with itself is no use.
         guard let write = command.writes.first(where: { $0.store == index && $0.value != nil }),
-            overlays[index][write.key] == nil,
-            (try? memstore.get(index, write.key))?.version == Version(at: write.offset), let value = write.value,
+            let value = write.value,
+            let newest = overlays[index][write.key].map(\.value)
+                ?? (try? memstore.get(index, write.key))?.value, newest == value,
             var outcome = AnsweredRequests.Outcome(bytes: value)
         else { return }
         outcome.version = command.version

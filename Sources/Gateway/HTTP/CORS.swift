@@ -158,10 +158,13 @@ extension Request {
         }
     }
 
-    /// Whether the browser has said who its user is. Of what a page may say itself only a WebSocket's `Authorization`
-    /// cannot be its own.
+    /// Whether the browser has said who its user is. `Authorization` may be the page's own word, if pages may say it, and
+    /// never on a WebSocket.
     private var carriesCredentials: Bool {
-        !headers("cookie").isEmpty || (http.asksForWebSocket && !headers("authorization").isEmpty)
+        if !headers("cookie").isEmpty { return true }
+        if headers("authorization").isEmpty { return false }
+        return http.asksForWebSocket
+            || !(context.cors?.headers.contains { $0.lowercased() == "authorization" } ?? false)
     }
 
     /// Whether a page of `origin` asks the host and port that it came from. The scheme says the port where there is none,

@@ -66,9 +66,10 @@ public struct Request: Sendable {
     ///
     /// - Precondition: the route has a parameter of that name.
     public func parameter(_ name: String) -> String {
+        // What was refused may have a route, and a path that nobody has read.
+        guard isRouted else { return "" }
         guard let parameter = route.parameters.first(where: { $0.name == name }) else {
-            precondition(!isRouted, "the route has no parameter \(name)")
-            return ""
+            preconditionFailure("the route has no parameter \(name)")
         }
         return location.segments[parameter.place]
     }
