@@ -28,7 +28,7 @@
     }
 
     /// A waiter that was called is here.
-    mutating func arrived() { isCalling = false }
+    @usableFromInline mutating func arrived() { isCalling = false }
 
     /// Calls the first waiter in if there is room. To be called when room was made, and when a waiter has run.
     @usableFromInline mutating func admit(_ commands: Int, _ bytes: Int) {

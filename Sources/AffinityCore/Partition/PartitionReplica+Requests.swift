@@ -6,12 +6,21 @@ extension PartitionReplica {
     @inlinable func commit<C: Command>(
         _ command: C, _ envelope: Envelope, tries: Int = 3
     ) async throws(AskError) -> Commit<C.Reply> {
-        try await waitForPlace(envelope)
         var execution: PartitionCore<P>.Execution<C.Reply>?
-        // Unsafe, because a checked one costs as much as the rest: the state store resumes it exactly once, when the
-        // command is settled or given up, and `start` does where nothing is submitted.
-        let settlement = await withUnsafeContinuation { continuation in
-            execution = start(command, envelope, continuation)
+        var settlement = StateStore.Settlement(position: Position([]))
+        var isCalled = false
+        while true {
+            // Unsafe, because a checked one costs as much as the rest: the state store resumes it exactly once, when the
+            // command is settled or given up, and `start` does where nothing is submitted.
+            settlement = await withUnsafeContinuation { continuation in
+                // Looked at here: whatever is awaited between the look and the command, a return too, lets others run.
+                guard isCalled || hasPlace else { return continuation.resume(returning: settlement) }
+                if isCalled { admission.arrived() }
+                execution = start(command, envelope, continuation)
+            }
+            if execution != nil { break }
+            try await waitInLine(envelope)
+            isCalled = true
         }
         if settlement.isOutdated {
             // Not for ever: others may write without a pause.
@@ -103,7 +112,10 @@ extension PartitionReplica {
 
     /// Runs a command and returns when its records are handed to the log.
     func tell<C: Command>(_ command: C, _ envelope: Envelope) async throws(AskError) {
-        try await waitForPlace(envelope)
+        if !hasPlace {
+            try await waitInLine(envelope)
+            admission.arrived()
+        }
         switch start(command, envelope, nil) {
         case .refused(let error): throw error
         case .rejected(let rejection):
@@ -285,10 +297,7 @@ extension PartitionReplica {
         return admission.hasPlace(state.pendingCount, state.pendingBytes)
     }
 
-    @inlinable func waitForPlace(_ envelope: Envelope) async throws(AskError) {
-        if !hasPlace { try await waitInLine(envelope) }
-    }
-
+    /// Returns when the caller's turn has come: nobody else gets in before it says that it has `arrived`.
     @usableFromInline func waitInLine(_ envelope: Envelope) async throws(AskError) {
         guard admission.canWait else {
             throw meter.refused(AskError(.notApplied, .overloaded, "too many commands are in flight and waiting"))
@@ -304,7 +313,6 @@ extension PartitionReplica {
             letNextIn()
         }
         if let refusal { throw meter.refused(refusal) }
-        admission.arrived()
     }
 
     /// Calls the next waiter, now that a command has run: no acknowledgement may come that does it.
