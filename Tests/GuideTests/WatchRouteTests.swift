@@ -44,7 +44,8 @@ func counter(_ routes: Routes, _ accounts: Service<Accounts>) {
     /// Runs `body`, which blocks, with the port of a node that has these routes.
     private func withNode(_ body: @escaping @Sendable (_ port: Int) throws -> Void) async throws {
         let folder = try TemporaryFolder()
-        let port = try HTTPClient.freePort()
+        var ports = Ports()
+        let port = try ports.take()
         let node = try Node(
             .load(
                 yaml: """

@@ -483,16 +483,18 @@ package final class Run: @unchecked Sendable {
         }
     }
 
+    private var eventsTold: Int { watchers.reduce(0) { $0 + $1.events } }
+
     /// Whoever watches was told everything that counts, in order, and nothing else.
     private func checkWatchers() {
         if watchers.isEmpty { return }
         // Long enough for those who have just gone to another node, and then for as long as the slowest are still told.
         cluster.run(for: .seconds(8))
-        var told = -1
-        while told != watchers.map(\.events).reduce(0, +) {
-            told = watchers.map(\.events).reduce(0, +)
+        var told: Int
+        repeat {
+            told = eventsTold
             cluster.run(for: .seconds(1))
-        }
+        } while told != eventsTold
         let oracle = WatchOracle(cluster, partitions: plan.settings.partitions)
         for watcher in watchers {
             if let found = oracle.mistake(in: watcher) { return fail("watch: \(watcher.number), \(found)") }

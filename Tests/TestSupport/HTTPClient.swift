@@ -30,27 +30,6 @@ package final class HTTPClient {
 
     deinit { close(descriptor) }
 
-    /// A port of the loopback that nobody has now, below those that connections get: for servers that cannot say which one
-    /// they have taken.
-    package static func freePort() throws -> Int {
-        let first = UInt16.random(in: 10_000..<30_000)
-        guard let port = (first..<first + 2_000).first(where: isFree) else { throw Failure("no free port") }
-        return Int(port)
-    }
-
-    private static func isFree(_ port: UInt16) -> Bool {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        address.sin_port = port.bigEndian
-        return withUnsafeBytes(of: &address) { bytes in
-            guard let place = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return false }
-            return bind(descriptor, place, socklen_t(bytes.count)) == 0
-        }
-    }
-
     // MARK: - Requests
 
     /// Sends a request and gives its answer.

@@ -307,7 +307,9 @@ extension PartitionLog {
     }
 
     /// As much of a changelog as a replica takes in at once.
-    func page(_ changelog: Int, from next: Offset) async throws(LogError) -> LogPage {
-        try await read(changelog, from: next, maxBytes: 1 << 20)
+    ///
+    /// - Parameter bytes: if less is enough.
+    func page(_ changelog: Int, from next: Offset, atMost bytes: Int = .max) async throws(LogError) -> LogPage {
+        try await read(changelog, from: next, maxBytes: min(bytes, 1 << 20))
     }
 }

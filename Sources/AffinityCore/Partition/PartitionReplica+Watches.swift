@@ -249,7 +249,7 @@ extension PartitionReplica: WatchedReplica {
                 from: start, to: end, environment.limits.watches)
             while !replay.isEnough, let (changelog, offset) = replay.next {
                 let page = try await page(
-                    of: log, changelog, from: offset, maxBytes: environment.limits.watches.piece)
+                    of: log, changelog, from: offset, atMost: environment.limits.watches.piece)
                 guard generation == self.generation, isServing else { throw notServing() }
                 guard page.next > offset else { throw LogError(.outOfRange, "nothing from \(offset) on") }
                 replay.take(page, of: changelog)
@@ -308,11 +308,11 @@ extension PartitionReplica: WatchedReplica {
 
     /// Reads a page when nobody else does.
     func page(
-        of log: any PartitionLog, _ changelog: Int, from offset: Offset, maxBytes: Int = 1 << 20
+        of log: any PartitionLog, _ changelog: Int, from offset: Offset, atMost bytes: Int = .max
     ) async throws(LogError) -> LogPage {
         await replays.pages.begin()
         defer { replays.pages.end() }
-        return try await log.read(changelog, from: offset, maxBytes: min(maxBytes, 1 << 20))
+        return try await log.page(changelog, from: offset, atMost: bytes)
     }
 
     /// Where to begin to read for an observer: the last place that lies before everything that it wants.

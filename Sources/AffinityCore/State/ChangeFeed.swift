@@ -279,17 +279,10 @@ final class Observer {
     /// Says `items`, and then what came meanwhile, if that was held.
     func say(_ items: [WatchBuffer.Item]) {
         var mustSignal = part.buffer.push(items, part.index)
-        if release() { mustSignal = true }
-        if mustSignal { part.buffer.signal() }
-    }
-
-    /// Goes on with what came meanwhile; returns whether whoever watches has to be called.
-    func release() -> Bool {
         let changes = held ?? []
         letGo()
-        var mustSignal = false
         for change in changes { if part.push(change) { mustSignal = true } }
-        return mustSignal
+        if mustSignal { part.buffer.signal() }
     }
 
     /// The replica does not serve any longer. Whoever had begun knows everything up to `version`.

@@ -416,7 +416,8 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
 
     /// Whether somebody who knows a store of a partition up to `version` cannot be told all that came after it: nobody was
     /// given that version, or some offset behind it has no record (compaction took it, or it never was one). The other
-    /// changelogs of the partition count too, from the time of the version on: they may have said what counts in this one; and everything that is gone counts where another master has served since.
+    /// changelogs of the partition count too, from the time of the version on: they may have said what counts in this one;
+    /// and everything that is gone counts where another master has served since.
     public func hasHole(in partition: Int, _ store: String, behind version: UInt64) -> Bool {
         let id = PartitionID(keyspace: keyspace, number: partition)
         let own = log.changelog(SimulatedLog.Place(partition: id, name: store))

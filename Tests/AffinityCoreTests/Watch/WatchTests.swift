@@ -209,7 +209,7 @@ import Testing
                 UInt64(number), partition: 0, store: 3, "texts", .key(Array("k\(number)".utf8)), buffer, 0,
                 owner: router)
         }
-        rig.feed { feed in for part in parts { _ = feed.register(part).release() } }
+        rig.feed { feed in for part in parts { feed.register(part).letGo() } }
         #expect(rig.observers == 100_000)
         let before = rig.feed { $0.work }
         _ = rig.send(.put("other", "1"))

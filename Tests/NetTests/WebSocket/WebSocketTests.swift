@@ -37,6 +37,22 @@ private func withSockets<Result: Sendable>(
     return try await withServer(server, handler: handler) { port, server in try body(port, server, ends) }
 }
 
+/// The same with sockets that are pinged soon, take nothing and say "paused"; what comes then is `serve`'s.
+private func withPausedSockets(
+    serve: @escaping WebSocketHandler, _ body: @escaping @Sendable (Int, HTTPServer, Ends) throws -> Void
+) async throws {
+    try await withSockets(
+        {
+            $0.pingTime = .milliseconds(20)
+            $0.pongTime = .milliseconds(500)
+        },
+        serve: { socket in
+            socket.pause()
+            socket.send("paused")
+            await serve(socket)
+        }, body)
+}
+
 private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
     while let message = await socket.next() { socket.echo(message) }
 }
@@ -152,19 +168,11 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
     /// Its pongs stand behind messages that nobody takes.
     @Test func aPausedClientIsPingedAndStays() async throws {
         let gate = Gate()
-        try await withSockets(
-            {
-                $0.pingTime = .milliseconds(20)
-                $0.pongTime = .milliseconds(500)
-            },
-            serve: { socket in
-                socket.pause()
-                socket.send("paused")
-                await gate.pass()
-                socket.resume()
-                await echoAll(socket)
-            }
-        ) { port, server, _ throws in
+        try await withPausedSockets { socket in
+            await gate.pass()
+            socket.resume()
+            await echoAll(socket)
+        } _: { port, server, _ throws in
             let probe = try WebSocketProbe(port: port)
             #expect(try probe.frame() == .text("paused"))
             for _ in 0..<4 { #expect(try probe.frame() == .ping([])) }
@@ -177,17 +185,9 @@ private nonisolated(nonsending) func echoAll(_ socket: WebSocket) async {
 
     /// Closed by its system, or with its machine.
     @Test(arguments: [true, false]) func aPausedClientThatIsGoneIsCutOff(isClosed: Bool) async throws {
-        try await withSockets(
-            {
-                $0.pingTime = .milliseconds(20)
-                $0.pongTime = .milliseconds(500)
-            },
-            serve: { socket in
-                socket.pause()
-                socket.send("paused")
-                _ = await socket.closed()
-            }
-        ) { port, server, ends throws in
+        try await withPausedSockets { socket in
+            _ = await socket.closed()
+        } _: { port, server, ends throws in
             var probe: WebSocketProbe? = try WebSocketProbe(port: port)
             #expect(try probe?.frame() == .text("paused"))
             if isClosed { probe = nil } else { try probe?.http.vanish() }
