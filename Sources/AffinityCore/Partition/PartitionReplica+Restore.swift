@@ -42,24 +42,26 @@ extension PartitionReplica {
     func readToEnd() async throws {
         var asked = environment.clock.monotonic
         let first = try await openLog().map(\.upperBound)
-        var ends = first
+        var (ends, earlier) = (first, [Offset]?.none)
         // Twice on a shared log, one after the other: then it is known where the commands end that the first ends cover.
-        if let log, let state, state.isShared, state.changelogToRead(first) != nil {
+        if let log, let state, state.isShared, state.isWaiting || state.changelogToRead(first) != nil {
             asked = environment.clock.monotonic
-            ends = try await bounds(log).map(\.upperBound)
-            state.note(ends: first, ends)
+            (ends, earlier) = (try await bounds(log).map(\.upperBound), first)
         }
-        try await read(to: ends, seen: asked)
+        try await read(to: ends, lookedUpAfter: earlier, seen: asked)
         // What is read may not be decided yet (R2).
         if let state, state.position.covers(Position(ends)) { levelAt = asked }
     }
 
     /// Applies the changelogs up to `ends`; with a memstore made anew if the one that is there does not fit the log.
     ///
-    /// - Parameter seen: when the log ended there; `nil` if that is not known.
-    func read(to ends: [Offset], seen: MonotonicTime?) async throws {
+    /// - Parameters:
+    ///   - earlier: ends that were known before `ends` were looked up.
+    ///   - seen: when the log ended there; `nil` if that is not known.
+    func read(to ends: [Offset], lookedUpAfter earlier: [Offset]? = nil, seen: MonotonicTime?) async throws {
         while let log, let state {
             do {
+                if let earlier { try state.note(ends: earlier, ends) }
                 try await read(log, to: ends, seen, into: state)
                 if let known, state.applied.log != 0, state.applied.log != known.number {
                     throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")

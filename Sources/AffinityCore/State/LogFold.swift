@@ -122,8 +122,12 @@ struct LogFold {
         return decide(&checkpoint, &unsettled)
     }
 
-    /// The changelogs end there: `second` was looked up after `first` was known. What is read after this goes by it.
-    mutating func note(ends first: [Offset], _ second: [Offset]) { ends = (first, second) }
+    /// The changelogs end there: `second` was looked up after `first` was known. What is decided after this goes by it.
+    mutating func note(ends first: [Offset], _ second: [Offset]) {
+        ends = (first, second)
+        // What was read before these ends were looked up stands before them.
+        if zip(tails, first).allSatisfy({ $0.read <= $1 }) { coveredBefore = covered }
+    }
 
     private mutating func take(_ record: LoggedRecord, _ changelog: Int, _ checkpoint: Checkpoint) {
         if let stamp = record.record.headers.stamp {
@@ -155,7 +159,8 @@ struct LogFold {
             (stamp.epoch, tails[changelog].records.nextNumber, stamp.acknowledged))
     }
 
-    private mutating func decide(_ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys) -> Decisions {
+    /// Decides what can be decided of what was read.
+    mutating func decide(_ checkpoint: inout Checkpoint, _ unsettled: inout UnsettledKeys) -> Decisions {
         var decisions = Decisions()
         while let epoch = settledEverywhere(checkpoint) { settle(epoch, &checkpoint, &unsettled, &decisions) }
         // Until a higher epoch has settled, nothing further is applied (R2).

@@ -53,8 +53,16 @@ extension StateStore {
         if moment != nil { wasLevel = true }
     }
 
-    /// The log ends there: `second` was looked up after `first` was known (R1).
-    func note(ends first: [Offset], _ second: [Offset]) { if isShared { fold.note(ends: first, second) } }
+    /// The log ends there: `second` was looked up after `first` was known (R1). Applies what is decided with it: what
+    /// was read, and waits, may wait for what compaction has taken.
+    ///
+    /// - Throws: as `take`.
+    func note(ends first: [Offset], _ second: [Offset]) throws {
+        guard isShared else { return }
+        let former = applied
+        fold.note(ends: first, second)
+        try commit(fold.decide(&applied, &unsettled), after: former)
+    }
 
     /// Remembers which of the records that were applied already are not covered (R3).
     func takeUncovered(_ page: LogPage, of changelog: Int) {

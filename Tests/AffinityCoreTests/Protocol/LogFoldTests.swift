@@ -106,6 +106,23 @@ import Testing
         }
     }
 
+    @Test func whatWaitsForSomethingThatCompactionTookIsDecidedOnceEndsAreKnownThatWereLookedUpLater() {
+        for isBefore in [true, false] {
+            var reader = Reader()
+            _ = reader.take(page([control(.settled, epoch)], at: 0), 0)
+            _ = reader.take(page([control(.settled, epoch)], at: 0), 1)
+            let records = [
+                ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 1), nil),
+            ]
+            #expect(reader.take(page(records, at: 1), 0) == 0)
+            #expect(reader.take(LogPage(records: [], next: Offset(2), end: Offset(2)), 1) == 0, "it may be on its way")
+            // Everything was read before the ends were looked up, or some of it perhaps afterwards.
+            reader.fold.note(ends: [Offset(isBefore ? 3 : 2), Offset(2)], [Offset(3), Offset(2)])
+            let decided = reader.fold.decide(&reader.checkpoint, &reader.unsettled)
+            #expect(decided.writes.count == (isBefore ? 2 : 0))
+        }
+    }
+
     @Test func aLongLogWithHolesDoesNotWaitForAChangelogThatIsSeldomWritten() {
         var reader = Reader()
         _ = reader.take(page([control(.settled, epoch)], at: 0), 0)

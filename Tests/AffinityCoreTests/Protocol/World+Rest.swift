@@ -44,7 +44,7 @@ extension World {
         _ state: StateStore, _ disk: ModelDisk, _ log: ModelLog, _ what: String, _ master: ModelNode
     ) {
         do {
-            state.note(ends: log.ends, log.ends)
+            try state.note(ends: log.ends, log.ends)
             while let changelog = state.changelogToRead(log.ends) {
                 let page = log.page(changelog, from: state.readNext(changelog), limit: 3)
                 try state.take(page, of: changelog, levelAsOf: nil)
