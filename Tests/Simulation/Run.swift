@@ -431,6 +431,8 @@ package final class Run: @unchecked Sendable {
     func settle() -> Bool {
         for _ in 0..<120 {
             cluster.run(for: .milliseconds(500))
+            // All of them may have been about to stop.
+            if cluster.running.isEmpty { for node in cluster.nodes { start(node) } }
             if cluster.isSettled() { return true }
         }
         return false

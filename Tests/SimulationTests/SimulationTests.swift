@@ -52,6 +52,7 @@ import Testing
         (13_526, "a simulated watcher came back to the same node each time"),
         (13_568, "a slow watcher was not waited for"),
         (15_401, "a condition held against a version that was being overwritten"),
+        (114_160, "the simulation started nobody when all nodes were about to stop"),
         (200_268, "the model of the log compacted what stood before a claim that had not settled"),
     ]
 
