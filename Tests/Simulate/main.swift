@@ -27,6 +27,8 @@ struct Options {
     var stops = false
     var seed: UInt64?
     var isShortened = false
+    /// Whether the outcome is read by the process that has started this one.
+    var isSlice = false
 
     /// Reads the arguments; `nil` if they cannot be understood.
     init?(_ arguments: [String]) {
@@ -35,6 +37,7 @@ struct Options {
             switch name {
             case "--stop": stops = true
             case "--short": isShortened = true
+            case "--slice": isSlice = true
             case "--seeds", "--from", "--seed":
                 guard let number = rest.popFirst().flatMap({ UInt64($0) }) else { return nil }
                 switch name {
@@ -68,12 +71,33 @@ func show(_ seed: UInt64, isShortened: Bool) throws -> Int32 {
     return run.violation == nil ? 0 : 1
 }
 
-/// Runs many plans, on several threads.
+/// What came of many plans.
+struct Outcome: Codable {
+    var tally = Run.Tally()
+    var failed = 0
+
+    /// Says it, and gives the status of the process.
+    func tell(_ options: Options, _ duration: Duration) -> Int32 {
+        print(
+            """
+            \(tally.runs) runs from seed \(options.from) in \(duration.components.seconds) s, \(failed) failed: \
+            \(tally.requests) requests (\(tally.acknowledged) writes and \(tally.reads) reads answered), \
+            \(tally.watched) events watched (\(tally.resets) times from the beginning), \(tally.faults) faults and \
+            \(tally.situations) situations, \(tally.steps) steps, \(tally.simulated.components.seconds) s simulated, \
+            \(tally.undecided) histories undecided
+            """)
+        // A history that is not decided shows nothing.
+        let isUndecided = tally.undecided > 1 + tally.runs / 500
+        if isUndecided { print("too many histories are undecided") }
+        return failed == 0 && !isUndecided ? 0 : 1
+    }
+}
+
+/// Runs plans on several threads.
 final class Sweep: Sendable {
     private struct State {
         var next: UInt64
-        var tally = Run.Tally()
-        var failed = 0
+        var outcome = Outcome()
         var isOver = false
     }
 
@@ -86,7 +110,7 @@ final class Sweep: Sendable {
         state = Mutex(State(next: options.from))
     }
 
-    func run() -> Int32 {
+    func run() -> Outcome {
         let threads = (0..<options.threads).map { _ in
             ServiceThread { [self] in
                 while let seed = nextSeed() {
@@ -95,19 +119,7 @@ final class Sweep: Sendable {
             }
         }
         for thread in threads { thread.join() }
-        let (tally, failed) = state.withLock { ($0.tally, $0.failed) }
-        print(
-            """
-            \(tally.runs) runs from seed \(options.from) in \((ContinuousClock.now - begin).seconds) s, \(failed) failed: \
-            \(tally.requests) requests (\(tally.acknowledged) writes and \(tally.reads) reads answered), \
-            \(tally.watched) events watched (\(tally.resets) times from the beginning), \(tally.faults) faults and \
-            \(tally.situations) situations, \(tally.steps) steps, \(tally.simulated.seconds) s simulated, \
-            \(tally.undecided) histories undecided
-            """)
-        // A history that is not decided shows nothing.
-        let isUndecided = tally.undecided > 1 + tally.runs / 500
-        if isUndecided { print("too many histories are undecided") }
-        return failed == 0 && !isUndecided ? 0 : 1
+        return state.withLock(\.outcome)
     }
 
     private func nextSeed() -> UInt64? {
@@ -123,7 +135,7 @@ final class Sweep: Sendable {
         let plan = Plan(seed: seed)
         let run = try Run(plan)
         run.run()
-        state.withLock { $0.tally += run.tally }
+        state.withLock { $0.outcome.tally += run.tally }
         guard let violation = run.violation else { return }
         report("seed \(seed): \(violation)\n  scripts/simulate --seed \(seed)")
         if options.stops { return }
@@ -143,14 +155,45 @@ final class Sweep: Sendable {
             print(text)
             fflush(nil)
             if text.contains("shortened") { return }
-            state.failed += 1
+            state.outcome.failed += 1
             state.isOver = state.isOver || options.stops
         }
     }
 }
 
-extension Duration {
-    var seconds: Int64 { components.seconds }
+/// Runs many plans, some thousands in a process each: what the tasks of dead nodes hold is never freed, since they wait
+/// for ever; and a process that dies costs no more than its slice.
+func runInSlices(_ options: Options) throws -> Outcome {
+    let begin = ContinuousClock.now
+    var (outcome, next) = (Outcome(), options.from)
+    while next < options.from + options.seeds, !(options.stops && outcome.failed > 0) {
+        let count = min(2000, options.from + options.seeds - next)
+        var arguments = ["--slice", "--seeds", "\(count)", "--from", "\(next)", "--threads", "\(options.threads)"]
+        if options.stops { arguments.append("--stop") }
+        if let minutes = options.minutes {
+            let left = minutes - (ContinuousClock.now - begin) / .seconds(60)
+            if left <= 0 { break }
+            arguments += ["--minutes", "\(left)"]
+        }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Bundle.main.executablePath ?? CommandLine.arguments[0])
+        process.arguments = arguments
+        let output = Pipe()
+        process.standardOutput = output
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        var lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+        let slice = lines.last.flatMap { try? JSONDecoder().decode(Outcome.self, from: Data($0.utf8)) }
+        if slice != nil { lines.removeLast() }
+        for line in lines { print(line) }
+        if slice == nil { print("the seeds from \(next) on: the process has ended with \(process.terminationStatus)") }
+        fflush(nil)
+        outcome.tally += slice?.tally ?? Run.Tally()
+        outcome.failed += slice?.failed ?? 1
+        next += count
+    }
+    return outcome
 }
 
 guard let options = Options(Array(CommandLine.arguments.dropFirst())) else {
@@ -158,4 +201,9 @@ guard let options = Options(Array(CommandLine.arguments.dropFirst())) else {
     exit(64)
 }
 if let seed = options.seed { exit(try show(seed, isShortened: options.isShortened)) }
-exit(Sweep(options).run())
+if options.isSlice {
+    print(String(decoding: try JSONEncoder().encode(Sweep(options).run()), as: UTF8.self))
+    exit(0)
+}
+let begin = ContinuousClock.now
+exit(try runInSlices(options).tell(options, ContinuousClock.now - begin))

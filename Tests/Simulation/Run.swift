@@ -4,7 +4,7 @@ import AffinityTesting
 /// One run of a plan, and what its oracles say.
 package final class Run: @unchecked Sendable {
     /// What has run, to see that it is worth its time.
-    package struct Tally: Sendable {
+    package struct Tally: Sendable, Codable {
         package var runs = 0
         package var requests = 0
         package var acknowledged = 0
@@ -476,9 +476,15 @@ package final class Run: @unchecked Sendable {
         // Nothing is on its way: a master has to look to see that somebody else has written.
         cluster.writeForeign("f0", Array("last".utf8), to: "main")
         if !settle() { return fail("stuck: what somebody else has written is not seen: \(shown)") }
+        // Whoever is still on the way to become a standby, or hears only now that it is none any more, is not compared.
+        let statuses = Dictionary(uniqueKeysWithValues: cluster.running.map { ($0, cluster.status(of: $0)) })
         for partition in 0..<plan.settings.partitions {
             if let found = cluster.uncovered(partition) { fail("uncovered: \(found)") }
-            let found = cluster.entries(of: partition).map { ($0.key, shown($0.value)) }.sorted { $0.0 < $1.0 }
+            let states = statuses.compactMapValues { $0.dropFirst(partition).first }
+            let end = states.values.first { $0.state == .serving }?.position
+            let found = cluster.entries(of: partition)
+                .filter { states[$0.key]?.state == .serving || states[$0.key]?.position == end }
+                .map { ($0.key, shown($0.value)) }.sorted { $0.0 < $1.0 }
             for (node, entries) in found.dropFirst() where entries != found[0].1 {
                 fail("replicas: partition \(partition) differs: \(found[0].0) has \(found[0].1), \(node) \(entries)")
             }

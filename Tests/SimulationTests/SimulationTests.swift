@@ -53,6 +53,8 @@ import Testing
         (13_568, "a slow watcher was not waited for"),
         (15_401, "a condition held against a version that was being overwritten"),
         (114_160, "the simulation started nobody when all nodes were about to stop"),
+        (132_653, "the simulation compared what a former master read with what the master had"),
+        (139_194, "the simulation compared what a standby to be had read with what the master had"),
         (200_268, "the model of the log compacted what stood before a claim that had not settled"),
     ]
 
