@@ -29,6 +29,8 @@
 /// assembled, and reported together.
 public final class Handlers {
     struct Binding {
+        /// The message's type.
+        var message: ObjectIdentifier
         /// The handler's type, and so the message's: one that is both command and query is not taken for the other.
         var handler: ObjectIdentifier
         var name: String
@@ -46,7 +48,7 @@ public final class Handlers {
     @inlinable public func command<P: Partition, C: Command>(
         _ type: C.Type, _ method: @escaping (P) -> (C, inout Transaction) throws(Rejected) -> C.Reply
     ) {
-        add(ObjectIdentifier(CommandHandler<C>.self), C.name, P.self) {
+        add(ObjectIdentifier(type), ObjectIdentifier(CommandHandler<C>.self), C.name, P.self) {
             CommandHandler(method(unsafeDowncast($0, to: P.self)))
         } forward: { target, message, envelope throws(AskError) in
             try await Forwarding.run(type, target, message, envelope)
@@ -57,7 +59,7 @@ public final class Handlers {
     @inlinable public func query<P: Partition, Q: Query>(
         _ type: Q.Type, _ method: @escaping (P) -> (Q, borrowing View) throws(Rejected) -> Q.Reply
     ) {
-        add(ObjectIdentifier(QueryHandler<Q>.self), Q.name, P.self) {
+        add(ObjectIdentifier(type), ObjectIdentifier(QueryHandler<Q>.self), Q.name, P.self) {
             QueryHandler(method(unsafeDowncast($0, to: P.self)))
         } forward: { target, message, envelope throws(AskError) in
             try await Forwarding.run(type, target, message, envelope)
@@ -65,10 +67,11 @@ public final class Handlers {
     }
 
     @usableFromInline func add(
-        _ handler: ObjectIdentifier, _ name: String, _ owner: any AnyObject.Type,
+        _ message: ObjectIdentifier, _ handler: ObjectIdentifier, _ name: String, _ owner: any AnyObject.Type,
         _ bind: @escaping (Partition) -> Handler, forward: @escaping Forward
     ) {
-        bindings.append(Binding(handler: handler, name: name, owner: owner, bind: bind, forward: forward))
+        bindings.append(
+            Binding(message: message, handler: handler, name: name, owner: owner, bind: bind, forward: forward))
     }
 }
 

@@ -19,6 +19,8 @@ public final class Service<P: Partition>: Sendable {
     private let patience: Duration
     /// How messages from other nodes are run, by their names.
     private let forwards: [String: Forward]
+    /// The names of messages by their types: a type takes a microsecond to say its own.
+    private let names: [ObjectIdentifier: String]
 
     /// Assembles the service of a keyspace whose partitions all live here.
     ///
@@ -50,6 +52,7 @@ public final class Service<P: Partition>: Sendable {
         let handlers = Handlers()
         P.register(handlers)
         forwards = Dictionary(handlers.bindings.map { ($0.name, $0.forward) }) { first, _ in first }
+        names = Dictionary(handlers.bindings.map { ($0.message, $0.name) }) { first, _ in first }
         var replicas: [PartitionReplica<P>] = []
         for number in 0..<partitions {
             replicas.append(
@@ -197,7 +200,7 @@ public final class Service<P: Partition>: Sendable {
         let envelope = dated(envelope)
         let message = try Forwarding.encode(command, outcome: .notApplied)
         let path = path(replica.id, envelope, message, isIdempotent: false)
-        let request = ForwardedRequest(replica.id, C.name, message, envelope, isTold: true)
+        let request = ForwardedRequest(replica.id, name(of: C.self), message, envelope, isTold: true)
         try await router.route(path) { () async throws(AskError) -> Void? in
             guard replica.serves.isSet else { return nil }
             return try await replica.tell(command, envelope)
@@ -249,6 +252,8 @@ public final class Service<P: Partition>: Sendable {
         return envelope
     }
 
+    private func name<M: Message>(of type: M.Type) -> String { names[ObjectIdentifier(type)] ?? M.name }
+
     private func path(_ partition: PartitionID, _ envelope: Envelope, _ message: [UInt8], isIdempotent: Bool)
         -> Router.Path
     {
@@ -267,7 +272,7 @@ public final class Service<P: Partition>: Sendable {
         let message = try Forwarding.encode(command, outcome: .notApplied)
         var path = path(replica.id, envelope, message, isIdempotent: envelope.idempotency != nil)
         path.isUnknown = former?.outcome == .unknown
-        let request = ForwardedRequest(replica.id, C.name, message, envelope)
+        let request = ForwardedRequest(replica.id, name(of: C.self), message, envelope)
         return try await router.route(path) { () async throws(AskError) -> Commit<C.Reply>? in
             guard replica.serves.isSet else { return nil }
             return try await replica.commit(command, envelope)
@@ -288,7 +293,7 @@ public final class Service<P: Partition>: Sendable {
         guard let router else { return try await replica.read(query, envelope) }
         let message = try Forwarding.encode(query, outcome: .notApplied)
         let path = path(replica.id, envelope, message, isIdempotent: true)
-        let request = ForwardedRequest(replica.id, Q.name, message, envelope)
+        let request = ForwardedRequest(replica.id, name(of: Q.self), message, envelope)
         return try await router.route(path) { () async throws(AskError) -> Answer<Q.Reply>? in
             guard replica.serves.isSet else { return nil }
             return try await replica.read(query, envelope)
