@@ -240,15 +240,16 @@ void cb_loop::end_turn() {
         return;
     }
     wake_sleepers();
-    for (int round = 0; round < rounds_per_turn_max; round++) {
+    for (int pass = 0; pass < passes_per_turn_max; pass++) {
         drain_local();
         process_ready();
         if (local_.empty() && ready_.empty()) {
             if (dirty_.empty()) break;
-            flush_dirty();
+            flush(dirty_);
         }
     }
-    flush_dirty();
+    flush(dirty_);
+    flush_round_when_over();
     wake_sleepers();
     depth_--;
     if ((!local_.empty() || !ready_.empty() || !dirty_.empty()) && !repost_) {
@@ -260,10 +261,27 @@ void cb_loop::end_turn() {
     }
 }
 
-void cb_loop::need_flush(cb::Sender *sender) {
+void cb_loop::flush_round_when_over() {
+    if (!dirty_of_round_.empty() && ++turns_held_ >= turns_per_round_max) flush_round();
+    // Behind everything that is ready: Asio looks at the system once more, without waiting, and calls this before what it
+    // finds there. (Whoever was told that there is room again may have more.)
+    if (dirty_of_round_.empty() || std::exchange(ends_round_, true)) return;
+    asio::post(io, [this] {
+        ends_round_ = false;
+        Turn turn(*this);
+        flush_round();
+    });
+}
+
+void cb_loop::flush_round() {
+    turns_held_ = 0;
+    flush(dirty_of_round_);
+}
+
+void cb_loop::need_flush(cb::Sender *sender, std::vector<cb::Sender *> &dirty) {
     if (std::exchange(sender->flush_queued, true)) return;
     sender->retain();
-    dirty_.push_back(sender);
+    dirty.push_back(sender);
 }
 
 void cb_loop::need_processing(cb::Served *connection) {
@@ -283,8 +301,8 @@ void cb_loop::process_ready() {
     wake_sleepers();
 }
 
-void cb_loop::flush_dirty() {
-    dirty_now_.swap(dirty_);
+void cb_loop::flush(std::vector<cb::Sender *> &dirty) {
+    dirty_now_.swap(dirty);
     for (auto sender : dirty_now_) {
         sender->flush_queued = false;
         sender->flush();

@@ -2,6 +2,8 @@
 //
 // A turn is one completion of Asio (bytes to read, a timer, a batch of posted jobs) with everything that follows from
 // it on this thread: the jobs it posts here run before it ends, and then each connection with output sends it once.
+// A round is the turns of what one look at the system has found ready. A stream that carries what many of them have for
+// one peer is sent at its end.
 #pragma once
 
 #include <atomic>
@@ -34,7 +36,7 @@ struct Closable {
     virtual void close() = 0;
 };
 
-/// What has output that is sent at the end of a turn. On its loop's thread only.
+/// What has output that is sent at the end of a turn, or of a round. On its loop's thread only.
 struct Sender {
     /// Whether it is among those that `flush` is going to be called of: the loop's to change.
     bool flush_queued = false;
@@ -123,7 +125,9 @@ struct cb_loop {
     void remove(cb::Closable *closable) { std::erase(closables_, closable); }
     bool is_stopping() const { return stopping_; }
     /// Has `flush` called at the end of the turn, once however often it is needed; `process_ready` likewise.
-    void need_flush(cb::Sender *sender);
+    void need_flush(cb::Sender *sender) { need_flush(sender, dirty_); }
+    /// Has `flush` called at the end of the round: for what carries the output of many turns.
+    void need_flush_of_round(cb::Sender *sender) { need_flush(sender, dirty_of_round_); }
     void need_processing(cb::Served *connection);
     /// Held, because what is done to one may end others.
     std::vector<boost::intrusive_ptr<cb::Served>> connections() const {
@@ -140,7 +144,9 @@ struct cb_loop {
 private:
     // Enough to be worth a turn, few enough that a job that posts itself does not keep the loop from reading.
     static constexpr size_t jobs_per_turn_max = 4096;
-    static constexpr int rounds_per_turn_max = 16;
+    static constexpr int passes_per_turn_max = 16;
+    // Enough to share a system call, few enough that the first does not wait long.
+    static constexpr int turns_per_round_max = 16;
     static thread_local cb_loop *current_;
 
     std::atomic<int> references_{1};
@@ -165,7 +171,9 @@ private:
     bool repost_ = false;
     int depth_ = 0;
     bool stopping_ = false;
-    std::vector<cb::Sender *> dirty_, dirty_now_;
+    std::vector<cb::Sender *> dirty_, dirty_of_round_, dirty_now_;
+    int turns_held_ = 0;  // that what is sent at the end of the round has waited
+    bool ends_round_ = false;  // whether the end of the round has been posted
     std::vector<cb::Served *> ready_, ready_now_;
     std::vector<cb::Served *> connections_;
     std::vector<cb::Closable *> closables_;
@@ -187,6 +195,8 @@ private:
     void wake_sleepers();
     void begin_turn();
     void end_turn();
+    void flush_round_when_over();
+    void flush_round();
     bool drain_local();
     void drain_posted();
     void run_timers();
@@ -194,7 +204,8 @@ private:
     void start_ticking();
     void tick();
     void process_ready();
-    void flush_dirty();
+    void need_flush(cb::Sender *sender, std::vector<cb::Sender *> &dirty);
+    void flush(std::vector<cb::Sender *> &dirty);
 };
 
 namespace cb {

@@ -1,7 +1,7 @@
 // Internal to CBeast. A TCP connection that carries bytes, accepted or opened; on its loop's thread only.
 //
-// It reads to the loop's own buffer and hands over what came, all of it; what is appended in a turn is sent at the
-// turn's end, with one system call if the system takes it. It has no time-outs: its owner closes it.
+// It reads to the loop's own buffer and hands over what came, all of it; what is appended in a round is sent at the
+// round's end, with one system call if the system takes it. It has no time-outs: its owner closes it.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
@@ -82,6 +82,7 @@ private:
     void wait_to_write();
     void on_readable();
     void discard(size_t count);
-    void need_flush() { loop_.need_flush(this); }
+    /// A stream carries what many turns have for one peer.
+    void need_flush() { loop_.need_flush_of_round(this); }
     void all_sent();
 };

@@ -7,7 +7,7 @@ internal import Synchronization
 /// Called by whoever forwards to other nodes, on any thread. Calls the handlers, on the event loops. `FrameKind` has the
 /// layout of what goes over a connection.
 ///
-/// What is asked, and what is answered, in one turn of a loop goes out with one system call a connection. A request from
+/// What is asked, and what is answered, in one round of a loop goes out with one system call a connection. A request from
 /// a task of one of the loops never leaves its thread; one from elsewhere goes over one of the loops in turn. Answers
 /// come in any order. A connection is opened by the first request; those that come before it stands wait for it.
 ///

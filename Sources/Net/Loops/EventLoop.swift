@@ -8,7 +8,8 @@ internal import CBeast
 /// It works in turns. A turn is one event (bytes that came, a timer, a batch of posts from other threads) and all that
 /// follows from it on this thread: what the turn posts to its own loop runs before the turn ends, without a system call,
 /// and then every connection with output sends it once. Work from other threads wakes the loop once a batch; what a job
-/// posts to another loop wakes that one when the job has ended.
+/// posts to another loop wakes that one when the job has ended. Turns whose events were found ready together are a round:
+/// what they send over one ``TCPStream`` goes out at its end, or after a few turns.
 ///
 /// It must never be blocked: what waits for a disk, a name server or a lock belongs on a ``ThreadPool``.
 public final class EventLoop: EventExecutor {

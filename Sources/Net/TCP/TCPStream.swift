@@ -19,9 +19,9 @@ package protocol TCPStreamOwner: AnyObject, Sendable {
 ///
 /// Called by the peer link. Calls its owner, which it holds until it has ended, and the C side of this module.
 ///
-/// What is appended in one turn of the loop goes out with one system call at the turn's end. The bytes that wait to be
-/// sent are not limited here: whoever appends looks at ``unsent``. What comes is read to a buffer of the loop, at most
-/// 64 KiB of it, and only while the stream is not paused.
+/// What is appended in one round of the loop (see ``EventLoop``) goes out with one system call at its end. The bytes
+/// that wait to be sent are not limited here: whoever appends looks at ``unsent``. What comes is read to a buffer of the
+/// loop, at most 64 KiB of it, and only while the stream is not paused.
 ///
 /// Unchecked, because everything but the release is called on the thread of its loop only.
 package final class TCPStream: @unchecked Sendable {
