@@ -262,7 +262,10 @@ void cb_loop::end_turn() {
 }
 
 void cb_loop::flush_round_when_over() {
-    if (!dirty_of_round_.empty() && ++turns_held_ >= turns_per_round_max) flush_round();
+    if (!dirty_of_round_.empty()) {
+        if (turns_held_++ == 0) held_since_ns_ = now_ns_;
+        if (turns_held_ >= turns_per_round_max || now_ns_ - held_since_ns_ > round_ns_max) flush_round();
+    }
     // Behind everything that is ready: Asio looks at the system once more, without waiting, and calls this before what it
     // finds there. (Whoever was told that there is room again may have more.)
     if (dirty_of_round_.empty() || std::exchange(ends_round_, true)) return;

@@ -128,6 +128,8 @@ struct cb_loop {
     void need_flush(cb::Sender *sender) { need_flush(sender, dirty_); }
     /// Has `flush` called at the end of the round: for what carries the output of many turns.
     void need_flush_of_round(cb::Sender *sender) { need_flush(sender, dirty_of_round_); }
+    /// The round is over with this turn.
+    void end_round_soon() { turns_held_ = turns_per_round_max; }
     void need_processing(cb::Served *connection);
     /// Held, because what is done to one may end others.
     std::vector<boost::intrusive_ptr<cb::Served>> connections() const {
@@ -145,8 +147,9 @@ private:
     // Enough to be worth a turn, few enough that a job that posts itself does not keep the loop from reading.
     static constexpr size_t jobs_per_turn_max = 4096;
     static constexpr int passes_per_turn_max = 16;
-    // Enough to share a system call, few enough that the first does not wait long.
+    // Enough to share a system call, few and soon enough that the first does not wait long.
     static constexpr int turns_per_round_max = 16;
+    static constexpr int64_t round_ns_max = 500'000;
     static thread_local cb_loop *current_;
 
     std::atomic<int> references_{1};
@@ -173,6 +176,7 @@ private:
     bool stopping_ = false;
     std::vector<cb::Sender *> dirty_, dirty_of_round_, dirty_now_;
     int turns_held_ = 0;  // that what is sent at the end of the round has waited
+    int64_t held_since_ns_ = 0;
     bool ends_round_ = false;  // whether the end of the round has been posted
     std::vector<cb::Served *> ready_, ready_now_;
     std::vector<cb::Served *> connections_;

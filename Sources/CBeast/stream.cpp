@@ -153,6 +153,7 @@ void cb_stream::discard(size_t count) {
 uint8_t *cb_stream::append(size_t count) {
     if (state_ != State::open) return nullptr;
     need_flush();
+    if (out_.count() + count > round_bytes_max) loop_.end_round_soon();
     return out_.append(count);
 }
 
@@ -160,11 +161,9 @@ void cb_stream::wait_to_write() {
     cb::wait_until_ready(this, socket_, tcp::socket::wait_write, &cb_stream::waiting_to_write_, &cb_stream::need_flush);
 }
 
-void cb_stream::flush() {
-    if (state_ != State::open && state_ != State::finishing) return;
-    while (out_.count() > 0) {
-        // Behind bytes that the system did not take there is no room for these either.
-        if (waiting_to_write_) break;
+int cb_stream::hand_over() {
+    // Behind bytes that the system did not take there is no room for these either.
+    while (out_.count() > 0 && !waiting_to_write_) {
         auto n = ::send(socket_.native_handle(), out_.data(), out_.count(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0) {
             writes_++;
@@ -173,9 +172,15 @@ void cb_stream::flush() {
             continue;
         }
         if (errno == EINTR) continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK) return end(errno, false);
+        if (errno != EAGAIN && errno != EWOULDBLOCK) return errno;
         wait_to_write();
     }
+    return 0;
+}
+
+void cb_stream::flush() {
+    if (state_ != State::open && state_ != State::finishing) return;
+    if (int error = hand_over()) return end(error, false);
     if (tells_ && out_.count() <= tell_below_) {
         tells_ = false;
         events_->drained(context_);
@@ -193,6 +198,12 @@ void cb_stream::finish() {
     state_ = State::finishing;
     need_flush();
     wait_to_read();
+}
+
+void cb_stream::close(int error, bool resets) {
+    // What other turns of this round have appended is not left behind.
+    if (state_ == State::open || state_ == State::finishing) hand_over();
+    end(error, resets && out_.count() > 0);
 }
 
 void cb_stream::all_sent() {
@@ -251,5 +262,5 @@ void cb_stream_tell_below(cb_stream *stream, size_t count) { stream->tell_below(
 void cb_stream_pause(cb_stream *stream) { stream->pause(); }
 void cb_stream_resume(cb_stream *stream) { stream->resume(); }
 void cb_stream_finish(cb_stream *stream) { stream->finish(); }
-void cb_stream_close(cb_stream *stream, int error, bool reset) { stream->end(error, reset); }
+void cb_stream_close(cb_stream *stream, int error, bool reset) { stream->close(error, reset); }
 }

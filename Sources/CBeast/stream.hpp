@@ -37,6 +37,8 @@ struct cb_stream final : cb::Closable, cb::Sender {
     void resume();
     void finish();
     void end(int error, bool reset);
+    /// Ends with what the system takes at once; resets the connection if that is not all, and `resets`.
+    void close(int error, bool resets);
     /// Gives the descriptor away, if it is open, and ends; otherwise -1.
     int surrender(bool &is_v6);
     void close() override { end(ECANCELED, false); }
@@ -53,6 +55,8 @@ private:
     using tcp = boost::asio::ip::tcp;
     enum class State : uint8_t { fresh, connecting, open, finishing, lingering, closed };
     static constexpr size_t discarded_max = 16 << 20;
+    // Small beside what whoever appends may leave unsent, large beside a system call.
+    static constexpr size_t round_bytes_max = 64 << 10;
 
     cb::Keeper keeper_;  // first, so destroyed last: the context must outlive the members
     cb_loop &loop_;
@@ -80,6 +84,8 @@ private:
     void open();
     void wait_to_read();
     void wait_to_write();
+    /// Sends what the system takes; gives the error if it takes nothing ever again.
+    int hand_over();
     void on_readable();
     void discard(size_t count);
     /// A stream carries what many turns have for one peer.

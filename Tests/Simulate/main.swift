@@ -104,6 +104,7 @@ final class Sweep: Sendable {
     private let options: Options
     private let state: Mutex<State>
     private let begin = ContinuousClock.now
+    private let parent = getppid()
 
     init(_ options: Options) {
         self.options = options
@@ -123,10 +124,11 @@ final class Sweep: Sendable {
     }
 
     private func nextSeed() -> UInt64? {
+        if options.isSlice, getppid() != parent { return nil }
         if let minutes = options.minutes, ContinuousClock.now - begin > .seconds(minutes * 60) { return nil }
         return state.withLock { state in
-            guard !state.isOver, state.next - options.from < options.seeds else { return nil }
-            defer { state.next += 1 }
+            guard !state.isOver, state.next &- options.from < options.seeds else { return nil }
+            defer { state.next &+= 1 }
             return state.next
         }
     }
@@ -152,8 +154,12 @@ final class Sweep: Sendable {
 
     private func report(_ text: String) {
         state.withLock { state in
-            print(text)
-            fflush(nil)
+            if options.isSlice {
+                FileHandle.standardError.write(Data("\(text)\n".utf8))
+            } else {
+                print(text)
+                fflush(nil)
+            }
             if text.contains("shortened") { return }
             state.outcome.failed += 1
             state.isOver = state.isOver || options.stops
@@ -165,10 +171,10 @@ final class Sweep: Sendable {
 /// for ever; and a process that dies costs no more than its slice.
 func runInSlices(_ options: Options) throws -> Outcome {
     let begin = ContinuousClock.now
-    var (outcome, next) = (Outcome(), options.from)
-    while next < options.from + options.seeds, !(options.stops && outcome.failed > 0) {
-        let count = min(2000, options.from + options.seeds - next)
-        var arguments = ["--slice", "--seeds", "\(count)", "--from", "\(next)", "--threads", "\(options.threads)"]
+    var (outcome, done) = (Outcome(), UInt64(0))
+    while done < options.seeds, !(options.stops && outcome.failed > 0) {
+        let (count, first) = (min(2000, options.seeds - done), options.from &+ done)
+        var arguments = ["--slice", "--seeds", "\(count)", "--from", "\(first)", "--threads", "\(options.threads)"]
         if options.stops { arguments.append("--stop") }
         if let minutes = options.minutes {
             let left = minutes - (ContinuousClock.now - begin) / .seconds(60)
@@ -180,18 +186,16 @@ func runInSlices(_ options: Options) throws -> Outcome {
         process.arguments = arguments
         let output = Pipe()
         process.standardOutput = output
+        // What it finds is shown at once.
+        process.standardError = FileHandle.standardOutput
         try process.run()
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
-        var lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
-        let slice = lines.last.flatMap { try? JSONDecoder().decode(Outcome.self, from: Data($0.utf8)) }
-        if slice != nil { lines.removeLast() }
-        for line in lines { print(line) }
-        if slice == nil { print("the seeds from \(next) on: the process has ended with \(process.terminationStatus)") }
-        fflush(nil)
+        let slice = try? JSONDecoder().decode(Outcome.self, from: data)
+        if slice == nil { print("the seeds from \(first) on: the process has ended with \(process.terminationStatus)") }
         outcome.tally += slice?.tally ?? Run.Tally()
         outcome.failed += slice?.failed ?? 1
-        next += count
+        done += count
     }
     return outcome
 }
@@ -202,7 +206,7 @@ guard let options = Options(Array(CommandLine.arguments.dropFirst())) else {
 }
 if let seed = options.seed { exit(try show(seed, isShortened: options.isShortened)) }
 if options.isSlice {
-    print(String(decoding: try JSONEncoder().encode(Sweep(options).run()), as: UTF8.self))
+    FileHandle.standardOutput.write(try JSONEncoder().encode(Sweep(options).run()))
     exit(0)
 }
 let begin = ContinuousClock.now

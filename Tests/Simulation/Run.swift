@@ -476,19 +476,33 @@ package final class Run: @unchecked Sendable {
         // Nothing is on its way: a master has to look to see that somebody else has written.
         cluster.writeForeign("f0", Array("last".utf8), to: "main")
         if !settle() { return fail("stuck: what somebody else has written is not seen: \(shown)") }
-        // Whoever is still on the way to become a standby, or hears only now that it is none any more, is not compared.
-        let statuses = Dictionary(uniqueKeysWithValues: cluster.running.map { ($0, cluster.status(of: $0)) })
         for partition in 0..<plan.settings.partitions {
             if let found = cluster.uncovered(partition) { fail("uncovered: \(found)") }
-            let states = statuses.compactMapValues { $0.dropFirst(partition).first }
-            let end = states.values.first { $0.state == .serving }?.position
-            let found = cluster.entries(of: partition)
-                .filter { states[$0.key]?.state == .serving || states[$0.key]?.position == end }
-                .map { ($0.key, shown($0.value)) }.sorted { $0.0 < $1.0 }
-            for (node, entries) in found.dropFirst() where entries != found[0].1 {
-                fail("replicas: partition \(partition) differs: \(found[0].0) has \(found[0].1), \(node) \(entries)")
+            guard let found = levelReplicas(of: partition) else {
+                return fail("stuck: the replicas of partition \(partition) are not level: \(shown)")
+            }
+            for (node, entries) in found.dropFirst() where entries != found[0].entries {
+                let first = "\(found[0].node) has \(found[0].entries)"
+                fail("replicas: partition \(partition) differs: \(first), \(node) \(entries)")
             }
         }
+    }
+
+    /// What the replicas have that are at the master's position: not those that are still on the way to become standbys,
+    /// or hear only now that they are none any more.
+    private func levelReplicas(of partition: Int) -> [(node: String, entries: String)]? {
+        // While one is asked, another may go on.
+        for _ in 0..<10 {
+            let states = Dictionary(uniqueKeysWithValues: cluster.running.map { ($0, cluster.status(of: $0)) })
+                .compactMapValues { $0.dropFirst(partition).first }
+            let end = states.values.first { $0.state == .serving }?.position
+            let found = cluster.entries(of: partition)
+                .filter { end != nil && states[$0.key]?.position == end }
+                .map { (node: $0.key, entries: shown($0.value)) }.sorted { $0.node < $1.node }
+            if found.count >= min(plan.settings.replicas, cluster.running.count) { return found }
+            if !settle() { break }
+        }
+        return nil
     }
 
     private var eventsTold: Int { watchers.reduce(0) { $0 + $1.events } }

@@ -55,6 +55,8 @@ import Testing
         (114_160, "the simulation started nobody when all nodes were about to stop"),
         (132_653, "the simulation compared what a former master read with what the master had"),
         (139_194, "the simulation compared what a standby to be had read with what the master had"),
+        (166_334, "the model of the log compacted behind a settled what nobody had overwritten yet"),
+        (183_574, "the model of the log compacted what was not acknowledged when a master was well again"),
         (200_268, "the model of the log compacted what stood before a claim that had not settled"),
     ]
 

@@ -48,7 +48,7 @@ public final class Handlers {
     @inlinable public func command<P: Partition, C: Command>(
         _ type: C.Type, _ method: @escaping (P) -> (C, inout Transaction) throws(Rejected) -> C.Reply
     ) {
-        add(ObjectIdentifier(type), ObjectIdentifier(CommandHandler<C>.self), C.name, P.self) {
+        add(ObjectIdentifier(C.self), ObjectIdentifier(CommandHandler<C>.self), C.name, P.self) {
             CommandHandler(method(unsafeDowncast($0, to: P.self)))
         } forward: { target, message, envelope throws(AskError) in
             try await Forwarding.run(type, target, message, envelope)
@@ -59,7 +59,7 @@ public final class Handlers {
     @inlinable public func query<P: Partition, Q: Query>(
         _ type: Q.Type, _ method: @escaping (P) -> (Q, borrowing View) throws(Rejected) -> Q.Reply
     ) {
-        add(ObjectIdentifier(type), ObjectIdentifier(QueryHandler<Q>.self), Q.name, P.self) {
+        add(ObjectIdentifier(Q.self), ObjectIdentifier(QueryHandler<Q>.self), Q.name, P.self) {
             QueryHandler(method(unsafeDowncast($0, to: P.self)))
         } forward: { target, message, envelope throws(AskError) in
             try await Forwarding.run(type, target, message, envelope)

@@ -263,7 +263,7 @@ extension PartitionReplica {
         // The next page of each changelog, which the log gets while this one is applied.
         var ahead: [Task<LogPage, any Error>?] = ends.map { _ in nil }
         defer { for task in ahead { task?.cancel() } }
-        if let seen, state.changelogToRead(ends) == nil { state.isLevel(asOf: seen) }
+        if let seen, state.changelogToRead(ends) == nil, !state.isWaiting { state.isLevel(asOf: seen) }
         while let changelog = state.changelogToRead(ends) {
             if isStopping || Task.isCancelled { throw LogError(.closed, "the reading of the log was ended") }
             let next = state.readNext(changelog)

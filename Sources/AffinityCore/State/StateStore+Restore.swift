@@ -40,7 +40,6 @@ extension StateStore {
     /// - Parameter moment: when the partition, all of its changelogs, was at the end of its log if it is with this page.
     /// - Throws: `MemStoreError` from the memstore, and `LogError.corrupt` for a record of another log.
     func take(_ page: LogPage, of changelog: Int, levelAsOf moment: MonotonicTime?) throws {
-        if let moment { applied.level = timestamp(of: moment) }
         let former = applied
         let hole = page.hole(from: readNext(changelog))
         let isFar = page.end.rawValue &- page.next.rawValue > Int64(limits.watches.changes)
@@ -48,9 +47,12 @@ extension StateStore {
             isShared
             ? fold.take(page, of: changelog, &applied, &unsettled)
             : LogFold.everything(in: page, of: changelog, stores[changelog].controlKey, &applied)
+        // What is read and not decided is read again after a restart: it must not be thought to be known.
+        let isLevel = moment != nil && !isWaiting
+        if isLevel, let moment { applied.level = timestamp(of: moment) }
         try commit(decisions, after: former, isFar: isFar)
         if let hole { feed.lose(changelog, before: hole) }
-        if moment != nil { wasLevel = true }
+        if isLevel { wasLevel = true }
     }
 
     /// The log ends there: `second` was looked up after `first` was known (R1). Applies what is decided with it: what

@@ -50,7 +50,7 @@ public final class SimulatedCluster<P: Partition>: @unchecked Sendable {
     public init(_ type: P.Type, settings: SimulationSettings = SimulationSettings(), seed: UInt64) throws {
         parts = Parts(Simulation(seed: seed, latency: settings.latency), settings)
         let log = parts.log
-        parts.watch.onServe = { log.settle($0) }
+        parts.watch.onServe = { log.settleBeginning($0) }
         parts.simulation.onTime = { [unowned parts] in parts.watch.check(parts.simulation.now) }
         parts.watch.onMaster = { [weak self] process in
             self?.simulation.after(.zero) { [weak self] in self?.onMaster?(process.name) }

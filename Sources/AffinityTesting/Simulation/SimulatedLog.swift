@@ -45,10 +45,20 @@ public final class SimulatedLog: @unchecked Sendable {
         /// The highest epoch of its records, and the epoch of its last control record if that is a settled.
         var highestEpoch: Epoch { slots.reduce(.none) { max($0, $1?.record.headers.stamp?.epoch ?? .none) } }
         var settledEpoch: Epoch? {
-            guard let last = slots.last(where: { $0?.record.headers.stamp?.number == 0 })??.record,
-                let value = last.value, String(decoding: value, as: UTF8.self).contains("\"settled\"")
+            slots.last { $0?.record.headers.stamp?.number == 0 }.flatMap { $0 }.flatMap(Self.settledEpoch)
+        }
+        /// Behind the settled that the newest master began with.
+        var begun: Int? {
+            let epochs = history.prefix(stable).map { $0.flatMap(Self.settledEpoch) }
+            guard let newest = epochs.compactMap({ $0 }).max() else { return nil }
+            return epochs.firstIndex(of: newest).map { $0 + 1 }
+        }
+
+        private static func settledEpoch(_ logged: LoggedRecord) -> Epoch? {
+            guard logged.record.headers.stamp?.number == 0, let value = logged.record.value,
+                String(decoding: value, as: UTF8.self).contains("\"settled\"")
             else { return nil }
-            return last.headers.stamp?.epoch
+            return logged.record.headers.stamp?.epoch
         }
 
         /// The end of what can be read.
@@ -325,9 +335,17 @@ public final class SimulatedLog: @unchecked Sendable {
         }
     }
 
-    /// A partition begins to be served: whatever should not count has been overwritten by now.
+    /// Whatever should not count has been overwritten by now.
     func settle(_ partition: PartitionID) {
         for changelog in (changelogs[partition] ?? [:]).values { changelog.settled = changelog.stable }
+    }
+
+    /// A master has begun to serve: whatever should not count has been overwritten that stands before its settled. What
+    /// has come behind it since may not have been.
+    func settleBeginning(_ partition: PartitionID) {
+        for changelog in (changelogs[partition] ?? [:]).values {
+            changelog.settled = max(changelog.settled, changelog.begun ?? 0)
+        }
     }
 
     /// The ends of a partition's changelogs, if nothing is on its way to any of them, and whoever claimed them last has

@@ -188,7 +188,7 @@ void cb_stream_pause(cb_stream *stream);
 void cb_stream_resume(cb_stream *stream);
 /// Sends what waits and then the end; discards what comes until the other side ends too.
 void cb_stream_finish(cb_stream *stream);
-/// Ends it as it stands, if `reset` so that the system forgets what is unsent.
+/// Ends it with what the system takes at once; if that is not all, and `reset`, it forgets what it has not sent.
 void cb_stream_close(cb_stream *stream, int error, bool reset);
 
 /// Called on the stream's loop; takes the reference of `stream`.

@@ -89,9 +89,9 @@ package final class TCPStream: @unchecked Sendable {
     /// For what makes something else of it.
     func withPointer<Result>(_ body: (OpaquePointer) -> Result) -> Result { body(handle.pointer) }
 
-    /// Ends it as it stands.
+    /// Ends it as it stands; what was appended goes to the system as far as that takes it at once.
     ///
-    /// - Parameter reset: whether the system forgets what it has not sent, instead of going on for minutes.
+    /// - Parameter reset: if that is not all, whether the other side hears that something is missing.
     package func close(reset: Bool = false) { cb_stream_close(handle.pointer, 0, reset) }
 }
 

@@ -103,7 +103,7 @@ final class FrameStream: TCPStreamOwner, @unchecked Sendable {
         self.reason = self.reason ?? reason
         isEnding = true
         // What the other side does not take, the system must not keep.
-        stream.close(reset: stream.unsent > 0)
+        stream.close(reset: true)
     }
 
     private func fail(_ error: any Error) {
