@@ -1,6 +1,7 @@
 import AffinityCore
 import AffinityNet
 import AffinityTestSupport
+import Dispatch
 import Synchronization
 import Testing
 
@@ -15,6 +16,8 @@ private final class Owner: TCPStreamOwner {
     private let state = Mutex(State())
     let stream: TCPStream
     let echoes: Bool
+    /// Where what comes goes on to, instead of being kept: a stream of the same loop.
+    let next = Mutex<TCPStream?>(nil)
 
     init(_ stream: TCPStream, echoes: Bool) {
         self.stream = stream
@@ -31,7 +34,9 @@ private final class Owner: TCPStreamOwner {
 
     func streamReceived(_ bytes: UnsafeRawBufferPointer) {
         #expect(stream.loop.isCurrent)
-        if echoes { return _ = stream.append(bytes.count) { $0.copyMemory(from: bytes) } }
+        if let target = next.withLock({ $0 }) ?? (echoes ? stream : nil) {
+            return _ = target.append(bytes.count) { $0.copyMemory(from: bytes) }
+        }
         state.withLock { $0.received += bytes }
     }
 
@@ -123,6 +128,49 @@ private func wait(_ what: String, _ isSo: @escaping @Sendable () -> Bool) async 
             #expect(client.received == Array(0..<200))
             #expect(await client.onLoop { $0.writes } == 1)
             #expect(await client.onLoop { $0.sent } == 200)
+        }
+    }
+
+    @Test func whatTheTurnsOfARoundAppendIsOneWrite() async throws {
+        try await withNet(echoes: false) { net in
+            let out = net.connect()
+            let clients = (0..<16).map { _ in net.connect() }
+            try await wait("the connections") { clients.allSatisfy(\.isOpened) && net.accepted.all.count == 17 }
+            // Those that are read on the loop of the stream that goes out, and not written there: which accepted stream
+            // belongs to which client, the first byte tells.
+            let loop = out.stream.loop
+            for (number, client) in clients.enumerated() { #expect(await client.send([UInt8(number)])) }
+            let accepted = net.accepted.all
+            try await wait("the first bytes") { accepted.count { $0.received.count == 1 } == 16 }
+            let readers = accepted.filter { reader in
+                guard reader.stream.loop === loop, let number = reader.received.first else { return false }
+                return clients[Int(number)].stream.loop !== loop
+            }
+            let writers = readers.map { clients[Int($0.received[0])] }
+            try #require(readers.count > 1, "the connections are spread over both loops")
+            for reader in readers { reader.next.withLock { $0 = out.stream } }
+            let gate = DispatchSemaphore(value: 0)
+            loop.post { gate.wait() }
+            for writer in writers {
+                #expect(await writer.send([1]))
+                while await writer.onLoop({ $0.sent }) < 2 {}
+            }
+            gate.signal()
+            try await wait("what they have sent") { accepted.contains { $0.received.count == readers.count } }
+            #expect(await out.onLoop { $0.writes } == 1, "\(readers.count) turns, found ready together")
+        }
+    }
+
+    @Test func whatWasAppendedBeforeACloseIsNotLost() async throws {
+        try await withNet(echoes: false) { net in
+            let client = net.connect()
+            try await wait("both ends") { client.isOpened && net.accepted.all.count == 1 }
+            await client.onLoop { stream in
+                #expect(stream.append(100) { $0.initializeMemory(as: UInt8.self, repeating: 1) })
+                stream.close(reset: true)
+            }
+            try await wait("the end") { net.accepted.all[0].hasEnded }
+            #expect(net.accepted.all[0].received.count == 100 && net.accepted.all[0].error == nil)
         }
     }
 
