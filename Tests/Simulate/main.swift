@@ -27,8 +27,8 @@ struct Options {
     var stops = false
     var seed: UInt64?
     var isShortened = false
-    /// Whether the outcome is read by the process that has started this one.
-    var isSlice = false
+    /// Where the outcome goes, for the process that has started this one.
+    var slice: String?
 
     /// Reads the arguments; `nil` if they cannot be understood.
     init?(_ arguments: [String]) {
@@ -37,7 +37,7 @@ struct Options {
             switch name {
             case "--stop": stops = true
             case "--short": isShortened = true
-            case "--slice": isSlice = true
+            case "--slice": slice = rest.popFirst()
             case "--seeds", "--from", "--seed":
                 guard let number = rest.popFirst().flatMap({ UInt64($0) }) else { return nil }
                 switch name {
@@ -124,7 +124,7 @@ final class Sweep: Sendable {
     }
 
     private func nextSeed() -> UInt64? {
-        if options.isSlice, getppid() != parent { return nil }
+        if options.slice != nil, getppid() != parent { return nil }
         if let minutes = options.minutes, ContinuousClock.now - begin > .seconds(minutes * 60) { return nil }
         return state.withLock { state in
             guard !state.isOver, state.next &- options.from < options.seeds else { return nil }
@@ -154,12 +154,8 @@ final class Sweep: Sendable {
 
     private func report(_ text: String) {
         state.withLock { state in
-            if options.isSlice {
-                FileHandle.standardError.write(Data("\(text)\n".utf8))
-            } else {
-                print(text)
-                fflush(nil)
-            }
+            print(text)
+            fflush(nil)
             if text.contains("shortened") { return }
             state.outcome.failed += 1
             state.isOver = state.isOver || options.stops
@@ -171,28 +167,23 @@ final class Sweep: Sendable {
 /// for ever; and a process that dies costs no more than its slice.
 func runInSlices(_ options: Options) throws -> Outcome {
     let begin = ContinuousClock.now
+    let file = NSTemporaryDirectory() + "simulate-\(getpid())"
     var (outcome, done) = (Outcome(), UInt64(0))
     while done < options.seeds, !(options.stops && outcome.failed > 0) {
         let (count, first) = (min(2000, options.seeds - done), options.from &+ done)
-        var arguments = ["--slice", "--seeds", "\(count)", "--from", "\(first)", "--threads", "\(options.threads)"]
+        var arguments = ["--slice", file, "--seeds", "\(count)", "--from", "\(first)"]
+        arguments += ["--threads", "\(options.threads)"]
         if options.stops { arguments.append("--stop") }
         if let minutes = options.minutes {
             let left = minutes - (ContinuousClock.now - begin) / .seconds(60)
             if left <= 0 { break }
             arguments += ["--minutes", "\(left)"]
         }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Bundle.main.executablePath ?? CommandLine.arguments[0])
-        process.arguments = arguments
-        let output = Pipe()
-        process.standardOutput = output
-        // What it finds is shown at once.
-        process.standardError = FileHandle.standardOutput
-        try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
+        let status = try run(arguments)
+        let data = FileManager.default.contents(atPath: file) ?? Data()
         let slice = try? JSONDecoder().decode(Outcome.self, from: data)
-        if slice == nil { print("the seeds from \(first) on: the process has ended with \(process.terminationStatus)") }
+        try? FileManager.default.removeItem(atPath: file)
+        if slice == nil { print("the seeds from \(first) on: the process has ended with \(status)") }
         outcome.tally += slice?.tally ?? Run.Tally()
         outcome.failed += slice?.failed ?? 1
         done += count
@@ -200,13 +191,25 @@ func runInSlices(_ options: Options) throws -> Outcome {
     return outcome
 }
 
+/// Runs this program with other arguments; gives its status as `wait` has it.
+func run(_ arguments: [String]) throws -> Int32 {
+    let program = "/proc/self/exe"
+    let words = ([program] + arguments).map { strdup($0) } + [nil]
+    defer { for word in words { free(word) } }
+    var (pid, status) = (pid_t(), Int32(0))
+    let error = posix_spawn(&pid, program, nil, nil, words, environ)
+    if error != 0 { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO) }
+    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    return status
+}
+
 guard let options = Options(Array(CommandLine.arguments.dropFirst())) else {
     print(Options.usage)
     exit(64)
 }
 if let seed = options.seed { exit(try show(seed, isShortened: options.isShortened)) }
-if options.isSlice {
-    FileHandle.standardOutput.write(try JSONEncoder().encode(Sweep(options).run()))
+if let slice = options.slice {
+    try JSONEncoder().encode(Sweep(options).run()).write(to: URL(fileURLWithPath: slice))
     exit(0)
 }
 let begin = ContinuousClock.now
