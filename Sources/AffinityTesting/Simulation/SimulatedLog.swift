@@ -337,15 +337,13 @@ public final class SimulatedLog: @unchecked Sendable {
 
     /// Whatever should not count has been overwritten by now.
     func settle(_ partition: PartitionID) {
-        for changelog in (changelogs[partition] ?? [:]).values { changelog.settled = changelog.stable }
+        settle(partition, at: (changelogs[partition] ?? [:]).mapValues(\.stable))
     }
 
     /// A master has begun to serve: whatever should not count has been overwritten that stands before its settled. What
     /// has come behind it since may not have been.
     func settleBeginning(_ partition: PartitionID) {
-        for changelog in (changelogs[partition] ?? [:]).values {
-            changelog.settled = max(changelog.settled, changelog.begun ?? 0)
-        }
+        settle(partition, at: (changelogs[partition] ?? [:]).compactMapValues(\.begun))
     }
 
     /// The ends of a partition's changelogs, if nothing is on its way to any of them, and whoever claimed them last has

@@ -63,15 +63,23 @@ import Testing
         RecordStamp(epoch: epoch, number: number, count: count, acknowledged: covers)
     }
 
-    @Test func aCommandThatIsCoveredIsNotAppliedInParts() {
+    /// A reader that has read the settled of `epoch` in both changelogs.
+    private func readerBehindSettleds() -> Reader {
         var reader = Reader()
-        #expect(reader.take(page([control(.settled, epoch)], at: 0), 0) == 0)
-        #expect(reader.take(page([control(.settled, epoch)], at: 0), 1) == 0)
-        // The second command says that the first is acknowledged; its other record has not been read yet.
-        let records = [
-            ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 1), nil),
-        ]
-        #expect(reader.take(page(records, at: 1), 0) == 0)
+        for changelog in 0..<2 { #expect(reader.take(page([control(.settled, epoch)], at: 0), changelog) == 0) }
+        return reader
+    }
+
+    /// Behind the settled: one of the two records of the first command, and the second command, which says that commands
+    /// up to `number` are acknowledged.
+    private func half(coveredUpTo number: UInt64) -> LogPage {
+        page([("x", stamp(1, of: 2, covers: 0), nil), ("y", stamp(2, of: 1, covers: number), nil)], at: 1)
+    }
+
+    @Test func aCommandThatIsCoveredIsNotAppliedInParts() {
+        var reader = readerBehindSettleds()
+        // The other record of the first command has not been read yet.
+        #expect(reader.take(half(coveredUpTo: 1), 0) == 0)
         #expect(reader.take(page([("x", stamp(1, of: 2, covers: 0), nil)], at: 1), 1) == 3)
     }
 
@@ -79,13 +87,8 @@ import Testing
         for later in [
             ("z", stamp(3, of: 1, covers: 0), nil as ControlRecord.Kind?), control(.settled, epoch, covers: 2),
         ] {
-            var reader = Reader()
-            _ = reader.take(page([control(.settled, epoch)], at: 0), 0)
-            _ = reader.take(page([control(.settled, epoch)], at: 0), 1)
-            let records = [
-                ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 2), nil),
-            ]
-            #expect(reader.take(page(records, at: 1), 0) == 0)
+            var reader = readerBehindSettleds()
+            #expect(reader.take(half(coveredUpTo: 2), 0) == 0)
             // Compaction has taken what stood between.
             #expect(reader.take(page([later], at: 5), 1) == (later.2 == nil ? 3 : 2))
         }
@@ -93,28 +96,18 @@ import Testing
 
     @Test func whatIsMissingOfACoveredCommandIsGoneOnceEndsAreReachedThatWereLookedUpLater() {
         for isBefore in [true, false] {
-            var reader = Reader()
-            _ = reader.take(page([control(.settled, epoch)], at: 0), 0)
-            _ = reader.take(page([control(.settled, epoch)], at: 0), 1)
+            var reader = readerBehindSettleds()
             // The record that covers the command stands before the first ends, or behind them.
             reader.fold.note(ends: [Offset(isBefore ? 3 : 2), Offset(1)], [Offset(3), Offset(2)])
-            let records = [
-                ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 1), nil),
-            ]
-            #expect(reader.take(page(records, at: 1), 0) == 0, "the other changelog is not read to its end")
+            #expect(reader.take(half(coveredUpTo: 1), 0) == 0, "the other changelog is not read to its end")
             #expect(reader.take(LogPage(records: [], next: Offset(2), end: Offset(2)), 1) == (isBefore ? 2 : 0))
         }
     }
 
     @Test func whatWaitsForSomethingThatCompactionTookIsDecidedOnceEndsAreKnownThatWereLookedUpLater() {
         for isBefore in [true, false] {
-            var reader = Reader()
-            _ = reader.take(page([control(.settled, epoch)], at: 0), 0)
-            _ = reader.take(page([control(.settled, epoch)], at: 0), 1)
-            let records = [
-                ("x", stamp(1, of: 2, covers: 0), nil as ControlRecord.Kind?), ("y", stamp(2, of: 1, covers: 1), nil),
-            ]
-            #expect(reader.take(page(records, at: 1), 0) == 0)
+            var reader = readerBehindSettleds()
+            #expect(reader.take(half(coveredUpTo: 1), 0) == 0)
             #expect(reader.take(LogPage(records: [], next: Offset(2), end: Offset(2)), 1) == 0, "it may be on its way")
             // Everything was read before the ends were looked up, or some of it perhaps afterwards.
             reader.fold.note(ends: [Offset(isBefore ? 3 : 2), Offset(2)], [Offset(3), Offset(2)])
