@@ -201,6 +201,8 @@ final class FaultyPartitionLog: PartitionLog {
 
     func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> { try await base.bounds(changelog) }
 
+    func findEnd(_ changelog: Int) async throws(LogError) -> Offset { try await base.findEnd(changelog) }
+
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         log.state.withLock { $0.readCount += 1 }
         if let error = log.takeReadFault() { throw error }

@@ -9,6 +9,7 @@ extension Run {
         let timeout = cluster.nodes.first?.status?.cluster?.timeout ?? options.session
         try withLoad(patience: "5s") { load in
             let scene = Scene(cluster, load, seed: options.seed)
+            warmUp()
             while times.count < count {
                 try scene.withNode(by: scene.masterships) { node in
                     let lost = try cluster.masters()[node.id] ?? []
@@ -40,25 +41,42 @@ extension Run {
         if sorted[sorted.count - 1] > bound { complaints.add("a kill took longer than \(bound) s") }
     }
 
-    /// Restarts every node in good order.
-    func measureRolling() throws {
+    /// Restarts every node in good order, so many times.
+    func measureRolling(_ rounds: Int) throws {
         try withLoad(patience: "5s") { load in
             let scene = Scene(cluster, load, seed: options.seed)
-            for node in cluster.nodes {
-                let begun = Journal.now
-                try scene.restart(node)
-                try cluster.waitUntilWhole(within: Self.recovery)
-                let now = Journal.now
-                let gaps = (0..<options.partitions).map {
-                    String(format: "%.3f", Gaps(load.journal.signs, from: begun, to: now, partitions: [$0]).writes)
+            warmUp()
+            var times: [Double] = []
+            for _ in 0..<rounds {
+                for node in cluster.nodes {
+                    let begun = Journal.now
+                    try scene.restart(node)
+                    try cluster.waitUntilWhole(within: Self.recovery)
+                    let now = Journal.now
+                    let gaps = (0..<options.partitions).map {
+                        Gaps(load.journal.signs, from: begun, to: now, partitions: [$0]).writes
+                    }
+                    times += gaps
+                    let text = gaps.map { String(format: "%.3f", $0) }.joined(separator: ", ")
+                    say("restart of \(node.id): longest times without a write \(text) s")
                 }
-                say("restart of \(node.id): longest times without a write \(gaps.joined(separator: ", ")) s")
             }
             say(Self.text(load.journal.counts))
+            let sorted = times.sorted()
+            say(
+                String(
+                    format: "longest time without a write to a partition: median %.3f s, longest %.3f s of %d",
+                    sorted[sorted.count / 2], sorted[sorted.count - 1], sorted.count))
             let fine = ["read", "written", "added once", "not sent"]
             let failed = load.journal.counts.filter { !fine.contains($0.key) }.values.reduce(0, +)
             say("failed requests: \(failed)")
             if failed > 0 { complaints.add("\(failed) requests failed in a rolling restart") }
         }
     }
+
+    /// Lets the load run for a while: servers in Java that have just begun compile themselves, on the processors of
+    /// the nodes.
+    private func warmUp() { usleep(Self.warmUp * 1_000_000) }
+
+    private static let warmUp: UInt32 = 20
 }

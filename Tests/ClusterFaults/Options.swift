@@ -7,8 +7,8 @@ struct Options {
         case faults
         /// So many masters are killed, and the time without a write is measured.
         case kills(Int)
-        /// Every node is restarted under load, and nothing may fail.
-        case rolling
+        /// Every node is restarted so many times under load, and nothing may fail.
+        case rolling(Int)
     }
 
     var mode = Mode.faults
@@ -30,10 +30,6 @@ struct Options {
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
         while let name = rest.popFirst() {
-            if name == "--rolling" {
-                mode = .rolling
-                continue
-            }
             guard let value = rest.popFirst() else { throw Failure("\(name) needs a value") }
             try set(name, value)
         }
@@ -54,6 +50,7 @@ struct Options {
         }
         switch name {
         case "--kills": mode = .kills(try number())
+        case "--rolling": mode = .rolling(try number())
         case "--seconds": seconds = Double(try number())
         case "--seed":
             guard let given = UInt64(value) else { throw Failure("--seed \(value)") }

@@ -33,7 +33,7 @@ final class Run {
             switch options.mode {
             case .faults: try runFaults()
             case .kills(let count): try measureKills(count)
-            case .rolling: try measureRolling()
+            case .rolling(let rounds): try measureRolling(rounds)
             }
             try checkEnd()
         } catch { complaints.add("\(error)") }

@@ -13,6 +13,7 @@ import Testing
             #expect(log.isExclusive == (kind != .kafka))
             let (opened, acks) = try await fixture.open(log)
             #expect(try await opened.bounds(0) == .zero..<(.zero))
+            #expect(try await opened.findEnd(0) == .zero)
             for number in 0..<50 {
                 opened.append([
                     OutgoingRecord(changelog: 0, record: record("a\(number)", "x")),
@@ -27,6 +28,8 @@ import Testing
             #expect(acks.batches.count < 50)
             #expect(try await opened.bounds(0) == .zero..<Offset(100))
             #expect(try await opened.bounds(1) == .zero..<Offset(50))
+            #expect(try await opened.findEnd(0) == Offset(100))
+            #expect(try await opened.findEnd(1) == Offset(50))
             await opened.close()
             await fixture.stop(log)
         }
@@ -183,6 +186,8 @@ import Testing
             #expect(former.all.count == count)
             let error = await #expect(throws: LogError.self) { _ = try await first.bounds(0) }
             #expect(error?.code == .closed)
+            let other = await #expect(throws: LogError.self) { _ = try await first.findEnd(0) }
+            #expect(other?.code == .closed)
             await second.close()
             await fixture.stop(log)
         }

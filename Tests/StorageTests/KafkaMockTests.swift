@@ -55,6 +55,7 @@ struct KafkaMockTests {
     /// That `count` records, to both changelogs in turn, were acknowledged in order, and stand there in order, once.
     private func checkWritten(_ count: Int, _ use: KafkaPartitionLog, _ acks: Acks) async throws {
         #expect(acks.all.count == count)
+        for ack in acks.all { if case .failure(let error) = ack.result { throw error } }
         for changelog in 0..<2 {
             let numbers = (0..<count).filter { $0 % 2 == changelog }
             #expect(acks.texts.filter { $0.hasPrefix("\(changelog)") } == numbers.indices.map { "\(changelog):\($0)" })

@@ -235,11 +235,11 @@ extension ClusterCoordinator {
         while let current {
             let successor = view.levelOther(than: name, partition)
             do throws(TreeError) {
-                guard let master = try await current.session.read(paths.master(partition), onChange: nil),
+                let path = paths.grant(partition)
+                // Both at once: nobody is master until this is done.
+                guard let (master, node) = try await current.session.readBoth(paths.master(partition), path),
                     master.owner == current.session.id, MasterRecord(bytes: master.data)?.grant == grant
                 else { return }
-                let path = paths.grant(partition)
-                guard let node = try await current.session.read(path, onChange: nil) else { return }
                 var record = try self.grant(node, path)
                 record.masters.removeAll { $0.session == current.session.id }
                 record.successor = successor

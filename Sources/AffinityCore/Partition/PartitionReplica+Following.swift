@@ -91,6 +91,12 @@ extension PartitionReplica {
         return levelAt
     }
 
+    /// Whether nothing that was read waits for what comes next, and little can stand behind it in the log.
+    var keepsUp: Bool {
+        guard let state, !state.isWaiting, let level = levelTime() else { return false }
+        return environment.clock.monotonic.since(level) <= environment.deadline
+    }
+
     /// Runs a query on what a standby knows, if that is not older than `maxLag`.
     ///
     /// - Returns: `nil` if it cannot answer, and the master has to.

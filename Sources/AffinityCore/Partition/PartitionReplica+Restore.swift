@@ -5,18 +5,19 @@ extension PartitionReplica {
     /// Nothing else of the replica's life happens meanwhile: `run` hears the next event when this has returned.
     func catchUp(_ epoch: Epoch) async throws {
         defer { restoring = nil }
-        try await readToEnd()
+        // A standby that keeps up claims at once: what it has not read yet, it reads on the way to its claim (C2).
+        if !keepsUp { try await readToEnd() }
         guard let state else { return }
         give(.caughtUp(epoch, highest: max(state.applied.epoch, state.fold.highest)))
     }
 
     /// Opens the log, and the memstore as it was left; does nothing if they are open.
     ///
-    /// - Returns: where the log begins and ends.
-    private func openLog() async throws -> [Range<Offset>] {
+    /// - Returns: where the log ends.
+    private func openLog() async throws -> [Offset] {
         if let log, state != nil {
             restoring = log
-            return try await bounds(log)
+            return try await ends(log)
         }
         let changelogs = core.stores.map { ChangeLogDeclaration(name: $0.name, controlKey: $0.controlKey) }
         let generation = generation
@@ -25,13 +26,13 @@ extension PartitionReplica {
         }
         restoring = log
         do {
-            let ends = try await bounds(log)
-            try checkKnown(ends)
-            state = try await openState(log, ends)
+            let bounds = try await bounds(log)
+            try checkKnown(bounds)
+            state = try await openState(log, bounds)
             self.log = log
             progress = (Position([]), environment.clock.monotonic)
             lookAfter(generation)
-            return ends
+            return bounds.map(\.upperBound)
         } catch {
             await log.close()
             throw error
@@ -41,12 +42,12 @@ extension PartitionReplica {
     /// Opens what is not open, and reads up to where the log ends now.
     func readToEnd() async throws {
         var asked = environment.clock.monotonic
-        let first = try await openLog().map(\.upperBound)
+        let first = try await openLog()
         var (ends, earlier) = (first, [Offset]?.none)
         // Twice on a shared log, one after the other: then it is known where the commands end that the first ends cover.
         if let log, let state, state.isShared, state.isWaiting || state.changelogToRead(first) != nil {
             asked = environment.clock.monotonic
-            (ends, earlier) = (try await bounds(log).map(\.upperBound), first)
+            (ends, earlier) = (try await self.ends(log), first)
         }
         try await read(to: ends, lookedUpAfter: earlier, seen: asked)
         // What is read may not be decided yet (R2).
@@ -90,7 +91,7 @@ extension PartitionReplica {
             restoring = log
             defer { restoring = nil }
             let asked = environment.clock.monotonic
-            let ends = try await bounds(log).map(\.upperBound)
+            let ends = try await ends(log)
             do { try await read(log, to: ends, asked, into: state) } catch let misfit as Misfit {
                 damage = misfit.reason
                 throw LogError(.io, misfit.reason)
@@ -150,14 +151,24 @@ extension PartitionReplica {
     }
 
     private func bounds(_ log: any PartitionLog) async throws -> [Range<Offset>] {
-        try await withThrowingTaskGroup(of: (Int, Range<Offset>).self) { group in
-            // Together, so that one request can ask for all of them.
+        try await ofEach { try await log.bounds($0) }
+    }
+
+    private func ends(_ log: any PartitionLog) async throws -> [Offset] {
+        try await ofEach { try await log.findEnd($0) }
+    }
+
+    /// Asks for all changelogs together, so that one request can ask for all of them.
+    private func ofEach<Found: Sendable>(
+        _ find: @escaping @Sendable (_ changelog: Int) async throws -> Found
+    ) async throws -> [Found] {
+        try await withThrowingTaskGroup(of: (Int, Found).self) { group in
             for changelog in core.stores.indices {
-                group.addTask(executorPreference: executor) { (changelog, try await log.bounds(changelog)) }
+                group.addTask(executorPreference: executor) { (changelog, try await find(changelog)) }
             }
-            var bounds = core.stores.map { _ in Offset.zero..<Offset.zero }
-            for try await (changelog, found) in group { bounds[changelog] = found }
-            return bounds
+            var all: [Int: Found] = [:]
+            for try await (changelog, found) in group { all[changelog] = found }
+            return core.stores.indices.compactMap { all[$0] }
         }
     }
 

@@ -26,7 +26,8 @@ public final class KafkaLog: ChangeLog {
     private let disposal: KafkaDisposal
     private let keeper: TopicKeeper
     private let watcher: EndWatcher
-    private let lookup: BoundsLookup
+    private let boundsLookup: OffsetLookup<Range<Offset>>
+    private let endLookup: OffsetLookup<Offset>
     private let state = Mutex(State())
     private let threads = Mutex<[ServiceThread]>([])
     /// Held while a producer is made, so that there is one: in the blocking pool only.
@@ -65,7 +66,8 @@ public final class KafkaLog: ChangeLog {
         let reader = RecordReader(report: report) { watcher.kick($0) }
         self.disposal = disposal
         self.watcher = watcher
-        lookup = BoundsLookup(pool)
+        boundsLookup = OffsetLookup(pool)
+        endLookup = OffsetLookup(pool)
         self.reader = reader
         keeper = TopicKeeper(configuration, pool, report: report)
         if let doubt = configuration.consumer.doubt { report(doubt) }
@@ -208,30 +210,45 @@ public final class KafkaLog: ChangeLog {
 
     /// First offset and end of changelogs, from the brokers.
     func bounds(_ streams: [ChangelogStream]) async throws(LogError) -> [Range<Offset>] {
+        try await lookUp(boundsLookup, streams) { [self] streams, client throws(LogError) in
+            let firsts = try client.offsets(.first, of: streams.map(\.place), within: configuration.patience)
+            let ends = try ends(of: streams, client)
+            var bounds: [Range<Offset>] = []
+            for (first, end) in zip(firsts, ends) { bounds.append(min(try first.get(), end)..<end) }
+            return bounds
+        }
+    }
+
+    /// The ends of changelogs, from the brokers, with one request to each.
+    func ends(_ streams: [ChangelogStream]) async throws(LogError) -> [Offset] {
+        try await lookUp(endLookup, streams) { [self] streams, client throws(LogError) in
+            try ends(of: streams, client)
+        }
+    }
+
+    /// - Parameter find: is called in the blocking pool.
+    private func lookUp<Found>(
+        _ lookup: OffsetLookup<Found>, _ streams: [ChangelogStream],
+        _ find: @escaping @Sendable ([ChangelogStream], KafkaClient) throws(LogError) -> [Found]
+    ) async throws(LogError) -> [Found] {
         let client = try await currentSender().client
-        return try await lookup.bounds(of: streams) { [self] streams, isAlone throws(LogError) in
-            guard isAlone else { return try bounds(streams, client) }
+        return try await lookup.offsets(of: streams) { [self] streams, isAlone throws(LogError) in
+            guard isAlone else { return try find(streams, client) }
             // Partitions get leaders, and lose them: a new topic's are not ready at once.
-            return try retrying(until: .now + min(configuration.patience, .milliseconds(500))) { () throws(LogError) in
-                try bounds(streams, client)
+            return try retrying(until: .now + min(configuration.patience, .seconds(2))) { () throws(LogError) in
+                try find(streams, client)
             }
         }
     }
 
-    /// In the blocking pool.
-    private func bounds(
-        _ streams: [ChangelogStream], _ client: KafkaClient
-    ) throws(LogError) -> [Range<Offset>] {
-        let places = streams.map(\.place)
-        let firsts = try client.offsets(.first, of: places, within: configuration.patience)
-        let ends = try client.offsets(.end, of: places, within: configuration.patience)
-        var bounds: [Range<Offset>] = []
-        for (stream, (first, end)) in zip(streams, zip(firsts, ends)) {
-            let (first, end) = (try first.get(), try end.get())
-            stream.advance(to: end)
-            bounds.append(min(first, end)..<end)
+    private func ends(of streams: [ChangelogStream], _ client: KafkaClient) throws(LogError) -> [Offset] {
+        let found = try client.offsets(.end, of: streams.map(\.place), within: configuration.patience)
+        var ends: [Offset] = []
+        for (stream, end) in zip(streams, found) {
+            ends.append(try end.get())
+            stream.advance(to: ends[ends.count - 1])
         }
-        return bounds
+        return ends
     }
 
     // MARK: - The producer

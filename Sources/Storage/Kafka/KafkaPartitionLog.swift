@@ -228,6 +228,11 @@ final class KafkaPartitionLog: PartitionLog {
         return try await log.bounds([streams[changelog]])[0]
     }
 
+    func findEnd(_ changelog: Int) async throws(LogError) -> Offset {
+        try checkOpen()
+        return try await log.ends([streams[changelog]])[0]
+    }
+
     func end(_ changelog: Int) -> Offset { streams[changelog].stable }
 
     func endSeen(_ changelog: Int) -> MonotonicTime { streams[changelog].stableSeen }

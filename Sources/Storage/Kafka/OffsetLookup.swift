@@ -1,12 +1,12 @@
 internal import AffinityCore
 internal import Synchronization
 
-/// Looks up where changelogs begin and end, for all who ask at the same time with one request to each broker: a node
-/// that starts asks for thousands.
+/// Looks up where changelogs end, or begin and end, for all who ask at the same time with one request to each broker: a
+/// node that starts asks for thousands.
 ///
 /// `find` runs in the pool, and waits for the brokers. Every method can be called on any thread.
-final class BoundsLookup: Sendable {
-    typealias Answer = Result<[Range<Offset>], LogError>
+final class OffsetLookup<Found: Sendable>: Sendable {
+    typealias Answer = Result<[Found], LogError>
 
     private struct Question: Sendable {
         var streams: [ChangelogStream]
@@ -22,14 +22,14 @@ final class BoundsLookup: Sendable {
     private let pool: BlockingPool
 
     /// How many changelogs are asked for at a time.
-    private static let most = 1_000
+    private let most = 1_000
 
     init(_ pool: BlockingPool) { self.pool = pool }
 
     /// Asks the brokers; patiently, for those who ask alone.
-    typealias Find = @Sendable (_ streams: [ChangelogStream], _ isAlone: Bool) throws(LogError) -> [Range<Offset>]
+    typealias Find = @Sendable (_ streams: [ChangelogStream], _ isAlone: Bool) throws(LogError) -> [Found]
 
-    func bounds(of streams: [ChangelogStream], _ find: @escaping Find) async throws(LogError) -> [Range<Offset>] {
+    func offsets(of streams: [ChangelogStream], _ find: @escaping Find) async throws(LogError) -> [Found] {
         try await withCheckedContinuation { answer in
             let isFirst = state.withLock { state in
                 state.waiting.append(Question(streams: streams, answer: answer))
@@ -72,7 +72,7 @@ final class BoundsLookup: Sendable {
             var count = 0
             let taken = state.waiting.prefix { question in
                 defer { count += question.streams.count }
-                return count == 0 || count + question.streams.count <= Self.most
+                return count == 0 || count + question.streams.count <= most
             }
             state.waiting.removeFirst(taken.count)
             return Array(taken)
