@@ -48,7 +48,9 @@ package final class Stack: Sendable {
         }
         let memstores: any MemStoreEngine =
             memstore == "rocksdb"
-            ? RocksDBMemStoreEngine(folder: "\(data)/memstores", shared: shared, pool: pool) : MemoryMemStoreEngine()
+            ? RocksDBMemStoreEngine(
+                folder: "\(data)/memstores", shared: shared, pool: pool, entryCache: EntryCacheBudget(bytes: 64 << 20))
+            : MemoryMemStoreEngine()
         let environment = PartitionEnvironment(
             node: NodeID("n1"), clock: clock, random: { UInt64.random(in: .min ... .max) }, memstores: memstores,
             log: log, coordinator: coordinator, report: report)

@@ -52,6 +52,8 @@ public struct NodeConfiguration: Sendable {
     public var blockCache: ByteCount
     /// How much memory RocksDB may use for writes that it has not put on disk.
     public var writeBuffer: ByteCount
+    /// How much memory the memstores in RocksDB may use for entries that were read.
+    public var entryCache: ByteCount
     /// The keys under `gateway`.
     public var gateway: GatewayConfiguration
     /// Where operators reach the node; nowhere unless it is configured.
@@ -215,6 +217,9 @@ public struct NodeConfiguration: Sendable {
         writeBuffer = rocksdb.size(
             "write-buffer", default: .mebibytes(128), in: .mebibytes(1) ... .tebibytes(1),
             doc: "Memory for writes that are not on disk yet, shared by all databases of the node.")
+        entryCache = rocksdb.size(
+            "entry-cache", default: .mebibytes(64), in: .bytes(0) ... .tebibytes(1),
+            doc: "Memory for entries that were read lately, found without RocksDB; an equal share for each partition.")
         gateway = GatewayConfiguration(reader)
         admin = GatewayConfiguration.listeners(
             reader.group("admin"), default: [],

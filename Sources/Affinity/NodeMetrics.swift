@@ -2,6 +2,7 @@ internal import AffinityCore
 internal import AffinityNet
 internal import AffinityObservability
 internal import AffinityRocksDB
+internal import AffinityRocksDBMemStore
 internal import AffinityTransport
 
 extension Node {
@@ -216,8 +217,8 @@ extension NodeParts {
         }
         if let link = cluster?.link { families += Self.families(await link.statistics()) }
         // RocksDB takes its locks, and the system lists descriptors: not on a loop.
-        let blocking = try? await pool.blocking.run { [rocksdb] in
-            RocksDBMetrics(rocksdb).families + ProcessFacts.families
+        let blocking = try? await pool.blocking.run { [rocksdb, entryCache] in
+            RocksDBMetrics(rocksdb, entryCache).families + ProcessFacts.families
         }
         return families + (blocking ?? [])
     }
@@ -242,10 +243,12 @@ extension NodeParts {
 
 private struct RocksDBMetrics {
     private let shared: RocksDBShared
+    private let entryCache: EntryCacheBudget
     private let groups: [(name: String, figures: RocksDBFigures)]
 
-    init(_ shared: RocksDBShared) {
+    init(_ shared: RocksDBShared, _ entryCache: EntryCacheBudget) {
         self.shared = shared
+        self.entryCache = entryCache
         groups = shared.figures.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
@@ -256,6 +259,12 @@ private struct RocksDBMetrics {
             MetricFamily(
                 "affinity_rocksdb_block_cache_capacity_bytes", .gauge, "Blocks that may be cached.",
                 Double(shared.cacheBytes)),
+            MetricFamily(
+                "affinity_rocksdb_entry_cache_bytes", .gauge, "Entries that are kept beside RocksDB.",
+                Double(entryCache.usage)),
+            MetricFamily(
+                "affinity_rocksdb_entry_cache_capacity_bytes", .gauge, "Entries that may be kept beside RocksDB.",
+                Double(entryCache.bytes)),
             MetricFamily(
                 "affinity_rocksdb_write_buffer_bytes", .gauge, "Writes that are in memory, all databases together.",
                 Double(shared.writeBufferUsage)),

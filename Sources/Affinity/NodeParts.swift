@@ -19,6 +19,7 @@ final class NodeParts: Sendable {
     let services = ServiceRegistry()
     let pool: ThreadPool
     let rocksdb: RocksDBShared
+    let entryCache: EntryCacheBudget
     private let changelog = LateChangeLog()
     private let coordinator = LateCoordinator()
     private let routes = RoutingTable()
@@ -58,6 +59,7 @@ final class NodeParts: Sendable {
             count: settings.loops > 0 ? settings.loops : ProcessInfo.processInfo.activeProcessorCount)
         pool = ThreadPool(threads: 4)
         rocksdb = RocksDBShared(cacheBytes: settings.blockCache.bytes, writeBufferBytes: settings.writeBuffer.bytes)
+        entryCache = EntryCacheBudget(bytes: settings.entryCache.bytes)
     }
 
     var executors: [any EventExecutor] { loops.loops }
@@ -69,7 +71,8 @@ final class NodeParts: Sendable {
             switch keyspace.memstore {
             case .memory: MemoryMemStoreEngine()
             case .rocksdb:
-                RocksDBMemStoreEngine(folder: "\(settings.data)/memstores", shared: rocksdb, pool: pool.blocking)
+                RocksDBMemStoreEngine(
+                    folder: "\(settings.data)/memstores", shared: rocksdb, pool: pool.blocking, entryCache: entryCache)
             }
         var environment = PartitionEnvironment(
             node: settings.id, clock: clock, random: { UInt64.random(in: .min ... .max) }, memstores: memstores,

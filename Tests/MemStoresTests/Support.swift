@@ -9,15 +9,17 @@ import Testing
 
 /// The engines that pass the same tests.
 enum EngineKind: String, CaseIterable, CustomTestStringConvertible {
-    case memory, rocksDB, faulty
+    case memory, rocksDB, cachedRocksDB, faulty
 
     var testDescription: String { rawValue }
-    var isDurable: Bool { self == .rocksDB }
+    var isDurable: Bool { self == .rocksDB || self == .cachedRocksDB }
 
     func engine(_ folder: String) -> any MemStoreEngine {
         switch self {
         case .memory: MemoryMemStoreEngine()
         case .rocksDB: rocksDBEngine(folder)
+        // Of few entries: what is read soon makes room for what is read next.
+        case .cachedRocksDB: rocksDBEngine(folder, entryCache: EntryCacheBudget(bytes: 4 << 10))
         case .faulty: FaultyMemStoreEngine(MemoryMemStoreEngine())
         }
     }
@@ -27,10 +29,13 @@ let shared = RocksDBShared(cacheBytes: 8 << 20, writeBufferBytes: 16 << 20)
 let pool = BlockingPool { work in Thread { work() }.start() }
 let partition = PartitionID(keyspace: "accounts", number: 3)
 
-func rocksDBEngine(_ folder: String) -> RocksDBMemStoreEngine {
+func rocksDBEngine(
+    _ folder: String, entryCache: EntryCacheBudget = EntryCacheBudget(bytes: 0)
+) -> RocksDBMemStoreEngine {
     var options = RocksDBOptions()
     options.writeBufferBytes = 256 << 10
-    return RocksDBMemStoreEngine(folder: folder, shared: shared, pool: pool, options: options)
+    return RocksDBMemStoreEngine(
+        folder: folder, shared: shared, pool: pool, options: options, entryCache: entryCache)
 }
 
 extension Seeded {

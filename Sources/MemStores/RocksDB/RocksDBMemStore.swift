@@ -12,17 +12,21 @@ final class RocksDBMemStore: MemStore {
     private let pool: BlockingPool
     private let prefixes: [[UInt8]]
     private var batch = RocksDBBatch()
+    // Exclusive access is not checked at run time: only the replica's executor gets here, and nothing calls back.
+    @exclusivity(unchecked) private var cache: EntryCache
 
     private static let headerLength = 16
 
-    init(_ database: RocksDB, _ table: StoreTable, pool: BlockingPool) {
+    init(_ database: RocksDB, _ table: StoreTable, pool: BlockingPool, entryCache: EntryCacheBudget) {
         self.database = database
         self.pool = pool
         prefixes = table.prefixes
         checkpoint = table.checkpoint
+        cache = EntryCache(entryCache, stores: table.prefixes.count)
     }
 
     func get(_ store: Int, _ key: [UInt8]) throws(MemStoreError) -> StoredEntry? {
+        if let entry = cache.entry(store, key) { return entry }
         let found: StoredEntry??
         do {
             found = try database.withValue(prefixes[store], key, Self.decode)
@@ -31,6 +35,7 @@ final class RocksDBMemStore: MemStore {
         }
         guard let found else { return nil }
         guard let found else { throw damaged }
+        cache.insert(store, key, found)
         return found
     }
 
@@ -105,6 +110,7 @@ final class RocksDBMemStore: MemStore {
             throw MemStoreError(error)
         }
         self.checkpoint = checkpoint
+        for write in writes { cache.update(write.store, write.key, write.entry) }
     }
 
     nonisolated(nonsending) func flush() async throws(MemStoreError) {

@@ -19,6 +19,7 @@ public struct RocksDBMemStoreEngine: MemStoreEngine {
     private let shared: RocksDBShared
     private let pool: BlockingPool
     private let options: RocksDBOptions
+    private let entryCache: EntryCacheBudget
 
     /// An engine for the replicas of one node.
     ///
@@ -27,11 +28,16 @@ public struct RocksDBMemStoreEngine: MemStoreEngine {
     ///   - shared: the caches of the node.
     ///   - pool: where the calls that block run.
     ///   - options: how the databases are opened.
-    public init(folder: String, shared: RocksDBShared, pool: BlockingPool, options: RocksDBOptions = .init()) {
+    ///   - entryCache: the memory of the node for entries that were read lately; by default there is none.
+    public init(
+        folder: String, shared: RocksDBShared, pool: BlockingPool, options: RocksDBOptions = .init(),
+        entryCache: EntryCacheBudget = EntryCacheBudget(bytes: 0)
+    ) {
         self.folder = folder
         self.shared = shared
         self.pool = pool
         self.options = options
+        self.entryCache = entryCache
     }
 
     /// The folder of a replica.
@@ -57,7 +63,7 @@ public struct RocksDBMemStoreEngine: MemStoreEngine {
                 throw error
             }
         }
-        return RocksDBMemStore(database, layout, pool: pool)
+        return RocksDBMemStore(database, layout, pool: pool, entryCache: entryCache)
     }
 
     /// Renames the folder of a replica to `….aside-1`, or the next free number. The memstore must be closed.

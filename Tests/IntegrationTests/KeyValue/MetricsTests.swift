@@ -54,6 +54,8 @@ import Testing
         #expect(try #require(metrics["affinity_rocksdb_memtable_bytes{database=\"log\"}"]) > 0)
         #expect((metrics["affinity_rocksdb_entries{database=\"memstore\"}"] != nil) == (memstore == "rocksdb"))
         #expect(try #require(metrics["affinity_rocksdb_block_cache_capacity_bytes"]) == Double(128 << 20))
+        #expect(try #require(metrics["affinity_rocksdb_entry_cache_capacity_bytes"]) == Double(64 << 20))
+        #expect((try #require(metrics["affinity_rocksdb_entry_cache_bytes"]) > 0) == (memstore == "rocksdb"))
         #expect(try #require(metrics["affinity_http_connections{listener=\"gateway\"}"]) >= 1)
         #expect(metrics.sum("affinity_build_info") == 1)
         #expect(try #require(metrics["process_resident_memory_bytes"]) > 1e6)
