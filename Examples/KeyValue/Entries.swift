@@ -38,7 +38,7 @@ final class Entries: Partition {
     }
 
     func get(_ get: Get, _ view: borrowing View) -> Item? {
-        view.entry(kv, get.key).map { Item(key: get.key, version: $0.version, value: $0.value) }
+        view.entry(kv, get.key).map { Item(key: get.key, value: $0.value, version: $0.version) }
     }
 
     func list(_ list: List, _ view: borrowing View) -> Page {
@@ -46,7 +46,7 @@ final class Entries: Partition {
         var budget = PageBudget(items: list.limit)
         let range = StoreRange<String>.prefix(Array(list.prefix.utf8), after: list.after.map { Array($0.utf8) })
         view.scan(kv, range) { key, entry in
-            let item = Item(key: key, version: entry.version, value: entry.value)
+            let item = Item(key: key, value: entry.value, version: entry.version)
             page.isCut = !budget.take(item)
             if !page.isCut { page.items.append(item) }
             return !page.isCut

@@ -51,8 +51,8 @@ struct List: ScatterQuery {
 
 struct Item: Codable, Hashable, Sendable {
     let key: String
-    let version: Version
     let value: [UInt8]
+    let version: Version
 }
 
 struct Page: Codable, Hashable, Sendable {

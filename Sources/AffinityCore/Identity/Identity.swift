@@ -106,6 +106,15 @@ public struct Version: Hashable, Comparable, Sendable, Codable, CustomStringConv
 
     /// Orders by age: what was written later is greater.
     @inlinable public static func < (a: Version, b: Version) -> Bool { a.rawValue < b.rawValue }
+
+    /// The version that is coded as its number.
+    public init(from decoder: any Decoder) throws { rawValue = try decoder.singleValueContainer().decode(UInt64.self) }
+
+    /// Codes the version as its number.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(rawValue)
+    }
 }
 
 /// How far a replica has applied the changelogs of its partition: for each, the offset of the next record.

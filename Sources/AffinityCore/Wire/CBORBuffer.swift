@@ -57,6 +57,9 @@ struct CBORBuffer {
             bytes.append(CBORHead(.unsigned, UInt64(value)))
         } else if let value = identical(value, Float.self) {
             bytes.append(CBORFloat(Double(value)))
+        } else if let value = identical(value, Version.self) {
+            // As it codes itself: it stands in most replies.
+            bytes.append(CBORHead(.unsigned, value.rawValue))
         } else {
             return false
         }

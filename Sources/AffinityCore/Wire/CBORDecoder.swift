@@ -71,6 +71,7 @@ final class CBORDecoder: Decoder {
         if type == UInt16.self { return same(try integer(UInt16.self, at: place, key), type) }
         if type == UInt8.self { return same(try integer(UInt8.self, at: place, key), type) }
         if type == Float.self { return same(try float(Float.self, at: place, key), type) }
+        if type == Version.self { return same(Version(try integer(UInt64.self, at: place, key)), type) }
         return try T(from: CBORDecoder(bytes, at: place, within: self, key: key))
     }
 

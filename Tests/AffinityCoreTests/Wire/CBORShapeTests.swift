@@ -21,6 +21,17 @@ import Testing
         try check([[Int]](repeating: Array(0..<300), count: 300))
     }
 
+    /// As in any other format, which knows no versions.
+    @Test func aVersionIsItsNumber() throws {
+        let versions = [Version(0), Version(300), Version(.max)]
+        try check(versions)
+        #expect(try CBOR.encode(versions) == CBOR.encode(versions.map(\.rawValue)))
+        let json = try JSONSerde<[Version]>().encode(versions)
+        #expect(String(decoding: json, as: UTF8.self) == "[0,300,18446744073709551615]")
+        #expect(try JSONSerde<[Version]>().decode(json) == versions)
+        #expect(throws: CBORError.self) { try CBOR.decode(Version.self, from: CBOR.encode(-1)) }
+    }
+
     @Test func classesComeBack() throws {
         let (shared, apart) = (Shared(), Apart())
         (shared.own, shared.base, apart.own, apart.base) = (3, 4, 5, 6)
