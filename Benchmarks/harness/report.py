@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from .figures import Runs, number
 from .processes import ROOT
 
-BOUNDS = ROOT / "Benchmarks" / "bounds.md"
+# What no program writes: what the other scripts have shown, and why the figures are what they are.
+BY_HAND = [ROOT / "Benchmarks" / name for name in ("cluster.md", "bounds.md")]
 
 
 @dataclass
@@ -44,7 +45,8 @@ class Report:
     def text(self, command: str) -> str:
         parts = [
             "# Performance",
-            f"Written by `{command}`; only \"What bounds it\" is written by hand (in `Benchmarks/bounds.md`). "
+            f"Written by `{command}`; only \"Many nodes\" and \"What bounds it\" are written by hand (in "
+            "`Benchmarks/cluster.md` and `Benchmarks/bounds.md`). "
             "Client and server share the machine, so absolute figures say as much about the machine as about "
             "Affinity: the ratios are what to look at. Where a figure was measured in several rounds, for all systems "
             "in turn, it is the median, with the lowest and the highest in parentheses.",
@@ -55,7 +57,7 @@ class Report:
         if self.targets:
             rows = [target.row() for target in self.targets]
             parts += ["## Against the targets", table(["what", "measured", "target", ""], rows)]
-        return "\n\n".join([*parts, *self.sections, BOUNDS.read_text().strip()]) + "\n"
+        return "\n\n".join([*parts, *self.sections, *(page.read_text().strip() for page in BY_HAND)]) + "\n"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

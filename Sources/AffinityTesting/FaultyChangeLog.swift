@@ -8,6 +8,7 @@ public final class FaultyChangeLog: ChangeLog {
     struct State {
         var openCount = 0
         var readCount = 0
+        var lookUpCount = 0
         var appendFault: Fault?
         var readFault: (after: Int, error: LogError)?
         var isDelaying = false
@@ -71,6 +72,9 @@ public final class FaultyChangeLog: ChangeLog {
 
     /// How often a page was asked for.
     public var readCount: Int { state.withLock { $0.readCount } }
+
+    /// How often somebody has asked where a changelog ends, or begins and ends, and waited for the answer.
+    public var lookUpCount: Int { state.withLock { $0.lookUpCount } }
 
     // MARK: - ChangeLog
 
@@ -199,9 +203,15 @@ final class FaultyPartitionLog: PartitionLog {
         if !isDelayed { gate.executor.post { [gate] in gate.deliver(acks) } }
     }
 
-    func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> { try await base.bounds(changelog) }
+    func bounds(_ changelog: Int) async throws(LogError) -> Range<Offset> {
+        log.state.withLock { $0.lookUpCount += 1 }
+        return try await base.bounds(changelog)
+    }
 
-    func findEnd(_ changelog: Int) async throws(LogError) -> Offset { try await base.findEnd(changelog) }
+    func findEnd(_ changelog: Int) async throws(LogError) -> Offset {
+        log.state.withLock { $0.lookUpCount += 1 }
+        return try await base.findEnd(changelog)
+    }
 
     func read(_ changelog: Int, from offset: Offset, maxBytes: Int) async throws(LogError) -> LogPage {
         log.state.withLock { $0.readCount += 1 }
@@ -210,6 +220,8 @@ final class FaultyPartitionLog: PartitionLog {
     }
 
     func end(_ changelog: Int) -> Offset { base.end(changelog) }
+
+    func endSeen(_ changelog: Int) -> MonotonicTime { base.endSeen(changelog) }
 
     func waitForRecords(_ changelog: Int, beyond offset: Offset) async throws(LogError) {
         try await base.waitForRecords(changelog, beyond: offset)

@@ -34,8 +34,8 @@ import Testing
         let before = budget.usage
         cache.update(0, key(1), entry(String(repeating: "x", count: 500)))
         #expect(budget.usage == before + 497)
-        // Larger than everything that there is room for.
-        cache.update(0, key(1), entry(String(repeating: "x", count: 20_000)))
+        // It would take the place of all others.
+        cache.update(0, key(1), entry(String(repeating: "x", count: 2_000)))
         #expect(cache.entry(0, key(1)) == nil)
         #expect(budget.usage == 0)
     }
@@ -44,20 +44,40 @@ import Testing
         let folder = try TemporaryFolder()
         let budget = EntryCacheBudget(bytes: 64 << 10)
         let engine = rocksDBEngine(folder.path, entryCache: budget)
+        var memstores: [any MemStore] = []
         for number in 0..<4 {
             let id = PartitionID(keyspace: "shared", number: number)
-            let memstore = try await engine.open(id, stores: [StoreDeclaration(name: "a", isOrdered: false)])
-            for index in 0..<300 {
-                try memstore.commit(
-                    [MemStoreWrite(store: 0, key: key(index), entry: entry("\(index)"))], checkpoint: [1])
-                #expect(try memstore.get(0, key(index)) == entry("\(index)"))
-            }
-            // Once more: some of them from the cache.
-            for index in 0..<300 { #expect(try memstore.get(0, key(index)) == entry("\(index)")) }
-            #expect(budget.usage > 0 && budget.usage <= budget.bytes)
-            await memstore.close()
+            memstores.append(try await engine.open(id, stores: [StoreDeclaration(name: "a", isOrdered: false)]))
+            // Enough for the shrinking of those that had more.
+            for memstore in memstores { try fill(memstore) }
+            #expect(budget.usage <= budget.bytes)
+            #expect(budget.usage > budget.bytes * 3 / 4)
         }
+        for memstore in memstores { await memstore.close() }
+        memstores = []
         #expect(budget.usage == 0)
+    }
+
+    private func fill(_ memstore: any MemStore) throws {
+        for index in 0..<400 {
+            try memstore.commit(
+                [MemStoreWrite(store: 0, key: key(index), entry: entry("\(index)"))], checkpoint: [1])
+            #expect(try memstore.get(0, key(index)) == entry("\(index)"))
+        }
+    }
+
+    /// A loop must not stand still because another memstore was opened.
+    @Test func aShareThatBecomesSmallIsComeDownToInSmallSteps() {
+        let budget = EntryCacheBudget(bytes: 1 << 20)
+        var cache = EntryCache(budget, stores: 1)
+        for number in 0..<4_000 { cache.insert(0, key(number), entry("x")) }
+        let before = budget.usage
+        let other = EntryCache(budget, stores: 1)
+        cache.shrink()
+        #expect(budget.usage < before && budget.usage > before - 100 * 200)
+        for _ in 0..<200 { cache.shrink() }
+        #expect(budget.usage <= budget.bytes / 2)
+        withExtendedLifetime(other) {}
     }
 
     @Test func nothingIsKeptWithoutABudget() {

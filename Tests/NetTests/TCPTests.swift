@@ -131,7 +131,7 @@ private func wait(_ what: String, _ isSo: @escaping @Sendable () -> Bool) async 
         }
     }
 
-    @Test func whatTheTurnsOfARoundAppendIsOneWrite() async throws {
+    @Test func theTurnsOfARoundShareWrites() async throws {
         try await withNet(echoes: false) { net in
             let out = net.connect()
             let clients = (0..<16).map { _ in net.connect() }
@@ -148,16 +148,22 @@ private func wait(_ what: String, _ isSo: @escaping @Sendable () -> Bool) async 
             }
             let writers = readers.map { clients[Int($0.received[0])] }
             try #require(readers.count > 1, "the connections are spread over both loops")
+            let end = try #require(accepted.first { $0.received.isEmpty }, "the other end of the stream that goes out")
             for reader in readers { reader.next.withLock { $0 = out.stream } }
-            let gate = DispatchSemaphore(value: 0)
-            loop.post { gate.wait() }
-            for writer in writers {
-                #expect(await writer.send([1]))
-                while await writer.onLoop({ $0.sent }) < 2 {}
+            // A round is short: on a busy machine, or under a sanitizer, one may be over before all turns have had theirs.
+            for attempt in 1...20 {
+                let before = await out.onLoop { $0.writes }
+                let gate = DispatchSemaphore(value: 0)
+                loop.post { gate.wait() }
+                for writer in writers {
+                    #expect(await writer.send([1]))
+                    while await writer.onLoop({ $0.sent }) < 1 + attempt {}
+                }
+                gate.signal()
+                try await wait("what they have sent") { end.received.count == readers.count * attempt }
+                if await out.onLoop({ $0.writes }) < before + UInt64(readers.count) { return }
             }
-            gate.signal()
-            try await wait("what they have sent") { accepted.contains { $0.received.count == readers.count } }
-            #expect(await out.onLoop { $0.writes } == 1, "\(readers.count) turns, found ready together")
+            Issue.record("\(readers.count) turns that were found ready together have a write each")
         }
     }
 

@@ -111,6 +111,15 @@ final class RawPeer: @unchecked Sendable {
         return frame
     }
 
+    /// The next frame of a kind; those that only look for a sign of life are passed over.
+    func expectAmongPings(_ kind: UInt8) throws -> Frame {
+        while let frame = try receiveFrame() {
+            if frame.kind == kind { return frame }
+            guard frame.kind == Kind.ping else { break }
+        }
+        throw Failure("no frame of kind \(kind) came")
+    }
+
     /// Reads until the end.
     func waitForEnd() throws { while try receive(1) != nil {} }
 

@@ -236,8 +236,8 @@ extension ClusterCoordinator {
             let successor = view.levelOther(than: name, partition)
             do throws(TreeError) {
                 let path = paths.grant(partition)
-                // Both at once: nobody is master until this is done.
-                guard let (master, node) = try await current.session.readBoth(paths.master(partition), path),
+                // Together: nobody serves until this is done.
+                guard let (master, node) = try await read(paths.master(partition), path, current),
                     master.owner == current.session.id, MasterRecord(bytes: master.data)?.grant == grant
                 else { return }
                 var record = try self.grant(node, path)
@@ -253,6 +253,23 @@ extension ClusterCoordinator {
                 if error.code == .ended { return }
                 await pause()
             }
+        }
+    }
+
+    /// Reads two nodes in the time of one; `nil` if one of them is missing.
+    private func read(
+        _ first: String, _ second: String, _ current: Current
+    ) async throws(TreeError) -> (TreeNode, TreeNode)? {
+        // No task group: release builds (Swift 6.3) crash over one whose results have typed errors in them.
+        let one = Task(executorPreference: executor) { await Self.attempt(first, current) }
+        let other = await Self.attempt(second, current)
+        guard let one = try await one.value.get(), let other = try other.get() else { return nil }
+        return (one, other)
+    }
+
+    private static func attempt(_ path: String, _ current: Current) async -> Result<TreeNode?, TreeError> {
+        do throws(TreeError) { return .success(try await current.session.read(path, onChange: nil)) } catch {
+            return .failure(error)
         }
     }
 

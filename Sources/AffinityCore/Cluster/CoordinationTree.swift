@@ -47,20 +47,6 @@ public protocol TreeSession: Sendable {
     func close() async
 }
 
-extension TreeSession {
-    /// Reads two nodes in the time of one; `nil` if one of them is missing.
-    func readBoth(_ first: String, _ second: String) async throws(TreeError) -> (TreeNode, TreeNode)? {
-        async let one = attempt(first)
-        let other = try await attempt(second).get()
-        guard let one = try await one.get(), let other else { return nil }
-        return (one, other)
-    }
-
-    private func attempt(_ path: String) async -> Result<TreeNode?, TreeError> {
-        do throws(TreeError) { return .success(try await read(path, onChange: nil)) } catch { return .failure(error) }
-    }
-}
-
 /// A node of the tree, as it was read.
 public struct TreeNode: Sendable, Equatable {
     /// What it says.

@@ -135,7 +135,7 @@
         }
         guard !state.answered.isExpired(entry, at: state.now) else { return nil }
         guard let outcome = AnsweredRequests.Outcome(bytes: entry.value) else {
-            return .refused(AskError(.notApplied, .failed, "the outcome of a former request cannot be read"))
+            return .refused(AskError(.unknown, .failed, "the outcome of a former request cannot be read"))
         }
         guard outcome.digest == request.digest else {
             return .refused(
@@ -149,7 +149,7 @@
             }
             return .replay(.success(try JSONSerde<C.Reply>().decode(outcome.answer)), outcome.version)
         } catch {
-            return .refused(AskError(.notApplied, .failed, "the outcome of a former request: \(error.description)"))
+            return .refused(AskError(.unknown, .failed, "the outcome of a former request: \(error.description)"))
         }
     }
 

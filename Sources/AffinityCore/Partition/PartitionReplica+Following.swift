@@ -91,10 +91,11 @@ extension PartitionReplica {
         return levelAt
     }
 
-    /// Whether nothing that was read waits for what comes next, and little can stand behind it in the log.
+    /// Whether a claim may stand before the rest of the log is read: nothing that was read waits for what comes next, and
+    /// little can have been written since.
     var keepsUp: Bool {
-        guard let state, !state.isWaiting, let level = levelTime() else { return false }
-        return environment.clock.monotonic.since(level) <= environment.deadline
+        guard let state, state.isShared, !state.isWaiting, let level = levelTime() else { return false }
+        return environment.clock.monotonic.since(level) <= .seconds(1)
     }
 
     /// Runs a query on what a standby knows, if that is not older than `maxLag`.

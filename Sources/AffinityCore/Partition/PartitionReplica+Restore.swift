@@ -1,11 +1,11 @@
 /// How a replica comes to the end of its log and claims it (PROTOCOL §4, §7).
 extension PartitionReplica {
-    /// Opens memstore and log if they are not, and applies what lies before the log's end.
+    /// Opens memstore and log if they are not, and applies what lies before the log's end; who keeps up need not.
     ///
     /// Nothing else of the replica's life happens meanwhile: `run` hears the next event when this has returned.
     func catchUp(_ epoch: Epoch) async throws {
         defer { restoring = nil }
-        // A standby that keeps up claims at once: what it has not read yet, it reads on the way to its claim (C2).
+        // What it has not read yet, it reads on the way to its claim (C2).
         if !keepsUp { try await readToEnd() }
         guard let state else { return }
         give(.caughtUp(epoch, highest: max(state.applied.epoch, state.fold.highest)))
@@ -68,13 +68,9 @@ extension PartitionReplica {
                     throw LogError(.shape, "the log is another one than was served: its changelogs were made anew")
                 }
                 return
-            } catch let misfit as Misfit {
-                damage = misfit.reason
-            } catch let error as LogError
-                where (error.code == .corrupt || error.code == .outOfRange) && (state.wasResumed || state.wasLevel)
-                && !isStopping
-            {
-                damage = error.reason
+            } catch {
+                guard let mistake = mistake(in: state, shownBy: error) else { throw error }
+                damage = mistake
             }
             // Nobody reads from it, or waits for it, any longer.
             (self.state, levelAt) = (nil, nil)
@@ -92,9 +88,11 @@ extension PartitionReplica {
             defer { restoring = nil }
             let asked = environment.clock.monotonic
             let ends = try await ends(log)
-            do { try await read(log, to: ends, asked, into: state) } catch let misfit as Misfit {
-                damage = misfit.reason
-                throw LogError(.io, misfit.reason)
+            do { try await read(log, to: ends, asked, into: state) } catch {
+                // It is made anew by the next attempt, under a higher epoch.
+                guard let mistake = mistake(in: state, shownBy: error) else { throw error }
+                damage = mistake
+                throw LogError(.io, mistake)
             }
             guard machine.state == .repairing(epoch) else { return }
             if let other = state.otherMaster { return give(.overtaken(epoch, by: other)) }
@@ -137,6 +135,18 @@ extension PartitionReplica {
 
     /// A memstore turned out not to be what its log makes.
     private struct Misfit: Error { var reason: String }
+
+    /// Why a memstore that was gone on with has to be made anew, if it is that what an error shows.
+    private func mistake(in state: StateStore, shownBy error: any Error) -> String? {
+        switch error {
+        case let misfit as Misfit: misfit.reason
+        case let error as LogError
+        where (error.code == .corrupt || error.code == .outOfRange) && (state.wasResumed || state.wasLevel)
+            && !isStopping:
+            error.reason
+        default: nil
+        }
+    }
 
     /// Puts a memstore that does not fit its log aside, loudly: the next one is empty.
     private func setMemStoreAside(because reason: String) async throws {

@@ -157,8 +157,8 @@ public actor PartitionReplica<P: Partition> {
         case .catchUp(let epoch):
             await stopFollowing()
             progress = (Position([]), environment.clock.monotonic)
-            // Who has only read goes on from there.
-            if let state, state.epoch != .none { await release(reason: "another epoch begins") }
+            // Who has only read goes on from there, if the memstore has taken all of it.
+            if let state, state.epoch != .none || state.isTorn { await release(reason: "another epoch begins") }
             await giveFailures(of: epoch) { try await self.catchUp(epoch) }
         case .claim(let epoch):
             confirm(epoch)
@@ -263,12 +263,13 @@ public actor PartitionReplica<P: Partition> {
         admission.refuseAll(AskError(.notApplied, .notReady, reason))
         let (state, log) = (state, log)
         (self.state, self.log, lease, levelAt) = (nil, nil, nil, nil)
+        let hasServed = isMaster || known != nil
         if isMaster {
             isMaster = false
             core.partition.becameStandby(of: id)
         }
         if let state {
-            if state.isShared, state.applied.log != 0 {
+            if state.isShared, state.applied.log != 0, hasServed {
                 known = KnownLog(number: state.applied.log, position: state.position)
             }
             if state.broken != nil || state.damage != nil { isMemStoreSound = false }

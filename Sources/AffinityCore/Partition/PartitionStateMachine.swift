@@ -23,7 +23,7 @@ struct PartitionStateMachine {
     /// Word of what a replica did names the epoch that it did it for: what comes late is told from what counts.
     enum Event: Sendable {
         case mastership(Mastership)
-        /// The log is read to its end; the highest epoch that stands in it.
+        /// The log is read to its end, or nearly; the highest epoch that was read.
         case caughtUp(Epoch, highest: Epoch)
         /// The claim is acknowledged in every changelog.
         case claimed(Epoch)
@@ -52,7 +52,7 @@ struct PartitionStateMachine {
         case release
         /// Open memstore and log, and read on for ever.
         case follow
-        /// Open memstore and log if they are not, read the log to its end.
+        /// Open memstore and log if they are not, read the log to its end unless little stands there.
         case catchUp(Epoch)
         /// Append a claim (C1).
         case claim(Epoch)

@@ -60,6 +60,8 @@
     var damage: String?
     /// Why nothing more is applied: the memstore has missed a batch.
     private(set) var broken: StepDown?
+    /// Whether a reader has decided what did not come into the memstore: then nobody goes on from here.
+    var isTorn: Bool { position != applied.position }
 
     // Exclusive access is not checked at run time for what follows: it took an eighth of a command. The store belongs
     // to one replica, and no code of a user's runs while one of these is being changed.

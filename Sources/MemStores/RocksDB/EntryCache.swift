@@ -23,6 +23,8 @@ struct EntryCache: ~Copyable {
 
     /// About what an entry takes beside key and value: two arrays' heads, a slot, and its part of a hash table.
     private static let overhead = 160
+    /// How many entries are looked at in one call.
+    private static let steps = 32
 
     init(_ budget: EntryCacheBudget, stores: Int) {
         self.budget = budget
@@ -39,13 +41,10 @@ struct EntryCache: ~Copyable {
         return slots[place].entry
     }
 
-    /// Keeps what was read, if there is room for it.
+    /// Keeps what was read, if there is room for it or it can be made soon.
     mutating func insert(_ store: Int, _ key: [UInt8], _ entry: StoredEntry) {
-        let share = budget.share
         let size = Self.size(key, entry)
-        // One that would take the place of all others is not worth it.
-        guard size <= share / 8 else { return }
-        makeRoom(for: size, in: share)
+        guard isSmall(size), makeRoom(for: size) else { return }
         places[store][key] = slots.count
         slots.append(Slot(store: store, key: key, entry: entry, isUsed: false))
         count(size)
@@ -54,19 +53,30 @@ struct EntryCache: ~Copyable {
     /// Takes what was written in the place of what is here.
     mutating func update(_ store: Int, _ key: [UInt8], _ entry: StoredEntry?) {
         guard let place = places[store][key] else { return }
-        guard let entry else { return remove(place) }
+        guard let entry, isSmall(Self.size(key, entry)) else { return remove(place) }
         count(entry.value.count - slots[place].entry.value.count)
         slots[place].entry = entry
-        makeRoom(for: 0, in: budget.share)
     }
 
-    private mutating func makeRoom(for size: Int, in share: Int) {
-        while !slots.isEmpty, bytes + size > share {
+    /// Comes nearer to the share, if it has become smaller or the entries larger.
+    mutating func shrink() { _ = makeRoom(for: 0) }
+
+    /// Whether it does not take the place of all others.
+    private func isSmall(_ size: Int) -> Bool { size <= budget.share / 8 }
+
+    /// Lets go of what nobody asks for; returns whether there is room. The partitions of a loop share its time, so only
+    /// so many entries are looked at: the next call goes on.
+    private mutating func makeRoom(for size: Int) -> Bool {
+        let share = budget.share
+        var steps = 0
+        while bytes + size > share, !slots.isEmpty, steps < Self.steps {
             if hand >= slots.count { hand = 0 }
             // What takes the place of one that goes came last: it is looked at in the next turn.
             if slots[hand].isUsed { slots[hand].isUsed = false } else { remove(hand) }
             hand += 1
+            steps += 1
         }
+        return bytes + size <= share
     }
 
     private mutating func remove(_ place: Int) {
@@ -80,6 +90,7 @@ struct EntryCache: ~Copyable {
     }
 
     private mutating func count(_ difference: Int) {
+        if difference == 0 { return }
         bytes += difference
         budget.count(difference)
     }

@@ -2,7 +2,8 @@ internal import Synchronization
 
 /// The memory that the memstores of a node may use together for entries that were read lately: each an equal share.
 ///
-/// Can be used on any thread.
+/// When more memstores are opened, shares become smaller; those that are there come down to them as they are read and
+/// written, some entries at a time, and one that nobody uses stays as it is. Can be used on any thread.
 public final class EntryCacheBudget: Sendable {
     /// How much there is, in bytes; 0 for no cache.
     public let bytes: Int
@@ -15,7 +16,7 @@ public final class EntryCacheBudget: Sendable {
     /// About how much is used, in bytes.
     public var usage: Int { used.load(ordering: .relaxed) }
 
-    /// How much one memstore may use now. Less when others are opened: each comes down to it as it reads.
+    /// How much one memstore may use now.
     var share: Int { bytes / max(1, members.load(ordering: .relaxed)) }
 
     func join() { members.add(1, ordering: .relaxed) }

@@ -111,6 +111,7 @@ final class RocksDBMemStore: MemStore {
         }
         self.checkpoint = checkpoint
         for write in writes { cache.update(write.store, write.key, write.entry) }
+        cache.shrink()
     }
 
     nonisolated(nonsending) func flush() async throws(MemStoreError) {

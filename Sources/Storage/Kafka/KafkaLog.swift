@@ -210,7 +210,7 @@ public final class KafkaLog: ChangeLog {
 
     /// First offset and end of changelogs, from the brokers.
     func bounds(_ streams: [ChangelogStream]) async throws(LogError) -> [Range<Offset>] {
-        try await lookUp(boundsLookup, streams) { [self] streams, client throws(LogError) in
+        try await lookUp(boundsLookup, streams, patience: .seconds(2)) { [self] streams, client throws(LogError) in
             let firsts = try client.offsets(.first, of: streams.map(\.place), within: configuration.patience)
             let ends = try ends(of: streams, client)
             var bounds: [Range<Offset>] = []
@@ -221,21 +221,23 @@ public final class KafkaLog: ChangeLog {
 
     /// The ends of changelogs, from the brokers, with one request to each.
     func ends(_ streams: [ChangelogStream]) async throws(LogError) -> [Offset] {
-        try await lookUp(endLookup, streams) { [self] streams, client throws(LogError) in
+        try await lookUp(endLookup, streams, patience: .milliseconds(500)) { [self] streams, client throws(LogError) in
             try ends(of: streams, client)
         }
     }
 
-    /// - Parameter find: is called in the blocking pool.
+    /// - Parameters:
+    ///   - patience: how long it is tried again what failed for all of those who asked together.
+    ///   - find: is called in the blocking pool.
     private func lookUp<Found>(
-        _ lookup: OffsetLookup<Found>, _ streams: [ChangelogStream],
+        _ lookup: OffsetLookup<Found>, _ streams: [ChangelogStream], patience: Duration,
         _ find: @escaping @Sendable ([ChangelogStream], KafkaClient) throws(LogError) -> [Found]
     ) async throws(LogError) -> [Found] {
         let client = try await currentSender().client
         return try await lookup.offsets(of: streams) { [self] streams, isAlone throws(LogError) in
             guard isAlone else { return try find(streams, client) }
             // Partitions get leaders, and lose them: a new topic's are not ready at once.
-            return try retrying(until: .now + min(configuration.patience, .seconds(2))) { () throws(LogError) in
+            return try retrying(until: .now + min(configuration.patience, patience)) { () throws(LogError) in
                 try find(streams, client)
             }
         }

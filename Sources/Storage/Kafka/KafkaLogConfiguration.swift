@@ -23,7 +23,7 @@ public struct KafkaLogConfiguration: Sendable {
     public var compactionLag = Duration.seconds(24 * 3600)
     /// So long a tombstone stays.
     public var deleteRetention = Duration.seconds(24 * 3600)
-    /// How long opening a partition may wait for a broker.
+    /// How long opening a partition, or finding out where it ends, may wait for a broker.
     public var patience = Duration.seconds(5)
     /// Further properties of librdkafka, by their names.
     public var properties: [String: String] = [:]

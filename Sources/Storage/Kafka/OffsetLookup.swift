@@ -42,10 +42,6 @@ final class OffsetLookup<Found: Sendable>: Sendable {
 
     private func work(_ find: @escaping Find) {
         while let questions = next() {
-            if questions.count == 1 {
-                answer(questions[0], find)
-                continue
-            }
             do throws(LogError) {
                 var found = try find(questions.flatMap(\.streams), false)[...]
                 for question in questions {
@@ -53,7 +49,8 @@ final class OffsetLookup<Found: Sendable>: Sendable {
                     found = found.dropFirst(question.streams.count)
                 }
             } catch {
-                // One partition without a leader is reason enough for all to fail: then each is asked for alone.
+                // One partition without a leader is reason enough for all to fail: then each is asked for alone, and
+                // those who come meanwhile do not wait for it.
                 for question in questions { pool.start { [self] in answer(question, find) } }
             }
         }

@@ -67,6 +67,59 @@ import Testing
         #expect(rig.send(.put("a", "5"), .get("a")).value?.reply == ["5"])
     }
 
+    /// What is not read yet when the mastership comes is read on the way to the claim.
+    @Test func aStandbyThatKeepsUpClaimsAtOnce() throws {
+        let rig = try standby("standby-rest")
+        let before = rig.log.lookUpCount
+        rig.base.holdsAcknowledgements = true
+        rig.coordinator.say(.master(Grant(number: 5)))
+        rig.executor.run()
+        #expect(try rig.status.state == .claiming)
+        #expect(rig.log.lookUpCount == before, "nobody asks where the log ends before the claim")
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(rig.log.lookUpCount == before + 4, "one question for each changelog behind it")
+        #expect(rig.send(.get("a")).value?.reply == ["1"])
+    }
+
+    @Test func aStandbyThatWaitsForACommandLooksForTheEndBeforeItClaims() throws {
+        let rig = try standby("standby-waits")
+        // The second command is missing.
+        rig.base.write(record("a", "3", Epoch(grant: 1, run: 0), 3, covers: 1), to: rig.partition, "texts")
+        rig.executor.run()
+        let before = rig.log.lookUpCount
+        rig.base.holdsAcknowledgements = true
+        rig.coordinator.say(.master(Grant(number: 5)))
+        rig.executor.run()
+        #expect(try rig.status.state == .claiming)
+        #expect(rig.log.lookUpCount > before)
+        rig.base.holdsAcknowledgements = false
+        rig.executor.run()
+        #expect(rig.send(.get("a")).value?.reply == ["1"], "what nobody was told of is void")
+    }
+
+    /// Wherever the standby is with reading when the mastership comes.
+    @Test(arguments: 0..<80) func aBatchThatTheMemstoreDidNotTakeIsNotMissedByTheMaster(_ steps: Int) throws {
+        let rig = try standby("standby-torn-\(steps)")
+        rig.memstores.fail(.commit, with: MemStoreError(.io, "by test"))
+        rig.base.write(record("a", "2", Epoch(grant: 1, run: 0), 2, covers: 1), to: rig.partition, "texts")
+        for _ in 0..<steps { rig.executor.runOne() }
+        rig.coordinator.say(.master(Grant(number: 5)))
+        rig.executor.run()
+        rig.executor.advance(by: .seconds(5))
+        #expect(rig.send(.get("a")).value?.reply == ["2"], "\(rig.messages)")
+    }
+
+    @Test func aStandbyWhoseMemstoreDoesNotFitMakesItAnewOnTheWayToItsClaim() throws {
+        let rig = try standby("standby-claims-misfit")
+        writeSettledOfAnotherLog(rig)
+        rig.coordinator.say(.master(Grant(number: 10)))
+        rig.executor.run()
+        rig.executor.advance(by: .seconds(5))
+        #expect(rig.kept.asideCount == 1, "\(rig.messages)")
+        #expect(rig.send(.get("a")).value?.reply == ["1"], "\(rig.messages)")
+    }
+
     @Test func aMasterThatHandsOverAnswersWhatIsInFlightAndFollows() throws {
         let rig = try rig("standby-retires")
         rig.serve(3)
