@@ -253,24 +253,21 @@ private struct RocksDBMetrics {
     }
 
     var families: [MetricFamily] {
+        memory(
+            "block_cache", "Blocks that are cached.", shared.cacheUsage, "Blocks that may be cached.",
+            shared.cacheBytes)
+            + memory(
+                "entry_cache", "Entries that are kept beside RocksDB.", entryCache.usage,
+                "Entries that may be kept beside RocksDB.", entryCache.bytes)
+            + memory(
+                "write_buffer", "Writes that are in memory, all databases together.", shared.writeBufferUsage,
+                "Writes that may be in memory.", shared.writeBufferBytes)
+            + databases
+    }
+
+    /// What the databases of each group say.
+    private var databases: [MetricFamily] {
         [
-            MetricFamily(
-                "affinity_rocksdb_block_cache_bytes", .gauge, "Blocks that are cached.", Double(shared.cacheUsage)),
-            MetricFamily(
-                "affinity_rocksdb_block_cache_capacity_bytes", .gauge, "Blocks that may be cached.",
-                Double(shared.cacheBytes)),
-            MetricFamily(
-                "affinity_rocksdb_entry_cache_bytes", .gauge, "Entries that are kept beside RocksDB.",
-                Double(entryCache.usage)),
-            MetricFamily(
-                "affinity_rocksdb_entry_cache_capacity_bytes", .gauge, "Entries that may be kept beside RocksDB.",
-                Double(entryCache.bytes)),
-            MetricFamily(
-                "affinity_rocksdb_write_buffer_bytes", .gauge, "Writes that are in memory, all databases together.",
-                Double(shared.writeBufferUsage)),
-            MetricFamily(
-                "affinity_rocksdb_write_buffer_capacity_bytes", .gauge, "Writes that may be in memory.",
-                Double(shared.writeBufferBytes)),
             gauge("affinity_rocksdb_entries", "About how many entries there are.", \.entries),
             gauge("affinity_rocksdb_live_bytes", "About how many bytes of the files are in use.", \.liveBytes),
             gauge("affinity_rocksdb_file_bytes", "The bytes of the files.", \.fileBytes),
@@ -290,6 +287,16 @@ private struct RocksDBMetrics {
             counter("affinity_rocksdb_write_slowdowns_total", "How often writers were slowed down.", \.slowdowns),
             counter("affinity_rocksdb_write_stops_total", "How often writers were stopped.", \.stops),
             counter("affinity_rocksdb_write_stall_seconds_total", "How long writers were held up.", \.stalledSeconds),
+        ]
+    }
+
+    /// Memory that all databases share, and its bound.
+    private func memory(
+        _ name: String, _ help: String, _ used: Int, _ boundHelp: String, _ bound: Int
+    ) -> [MetricFamily] {
+        [
+            MetricFamily("affinity_rocksdb_\(name)_bytes", .gauge, help, Double(used)),
+            MetricFamily("affinity_rocksdb_\(name)_capacity_bytes", .gauge, boundHelp, Double(bound)),
         ]
     }
 

@@ -67,7 +67,6 @@ import Testing
         #expect(rig.send(.put("a", "5"), .get("a")).value?.reply == ["5"])
     }
 
-    /// What is not read yet when the mastership comes is read on the way to the claim.
     @Test func aStandbyThatKeepsUpClaimsAtOnce() throws {
         let rig = try standby("standby-rest")
         let before = rig.log.lookUpCount
